@@ -1,0 +1,148 @@
+"""Durable file operations: the one seam through which ForgetNet's own bytes reach a disk.
+
+Knows nothing of records. A write is durable when the function returns: the file and the
+directory entry are fsynced. ``shred`` overwrites before it unlinks, since unlinking alone leaves
+the bytes in free blocks; what a copy-on-write file system or a flash drive keeps below that, no
+file call can reach.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = [
+    "append_durable",
+    "shred",
+    "shred_tree",
+    "sync_dir",
+    "sync_tree",
+    "truncate_durable",
+    "write_durable",
+]
+
+_ZEROS = bytes(1 << 20)
+
+
+def sync_dir(path: Path) -> None:
+    """Make the entries of directory ``path`` durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _write_all(fd: int, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def write_durable(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace the file ``path`` with ``data`` in one step: old or new after a crash, never between.
+
+    Raises:
+        OSError: the disk is full or read-only; ``path`` is unchanged and no temporary file stays.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        try:
+            _write_all(fd, data)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_dir(path.parent)
+
+
+def append_durable(path: Path, data: bytes, mode: int = 0o600) -> int:
+    """Append ``data`` to ``path`` durably and return the file's size before.
+
+    On failure the file is cut back to that size, so that no torn end stays behind.
+    """
+    created = not path.exists()
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode)
+    try:
+        before = os.fstat(fd).st_size
+        try:
+            _write_all(fd, data)
+            os.fsync(fd)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, before)
+            raise
+    finally:
+        os.close(fd)
+    if created:
+        sync_dir(path.parent)
+    return before
+
+
+def truncate_durable(path: Path, size: int) -> None:
+    """Zero what lies behind ``size`` in ``path``, then cut the file there, durably."""
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        end = os.fstat(fd).st_size
+        _zero(fd, size, end)
+        os.ftruncate(fd, size)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _zero(fd: int, start: int, end: int) -> None:
+    position = start
+    while position < end:
+        position += os.pwrite(fd, _ZEROS[: min(len(_ZEROS), end - position)], position)
+    os.fsync(fd)
+
+
+def shred(path: Path) -> None:
+    """Overwrite the file ``path`` with zeros, fsync, unlink; a missing file is fine."""
+    try:
+        fd = os.open(path, os.O_WRONLY)
+    except FileNotFoundError:
+        return
+    try:
+        _zero(fd, 0, os.fstat(fd).st_size)
+    finally:
+        os.close(fd)
+    path.unlink(missing_ok=True)
+    sync_dir(path.parent)
+
+
+def shred_tree(root: Path) -> None:
+    """Shred every file below ``root`` and remove the folders; a missing folder is fine."""
+    if not root.exists():
+        return
+    for folder, _, names in os.walk(root, topdown=False):
+        for name in names:
+            shred(Path(folder) / name)
+        os.rmdir(folder)
+    sync_dir(root.parent)
+
+
+def sync_tree(roots: Iterable[Path]) -> None:
+    """Fsync every file and folder below ``roots``, files first, and the folders that hold them."""
+    parents = set()
+    for root in roots:
+        for folder, _, names in os.walk(root, topdown=False):
+            for name in names:
+                fd = os.open(Path(folder) / name, os.O_RDONLY)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+            sync_dir(Path(folder))
+        parents.add(root.parent)
+    for parent in parents:
+        sync_dir(parent)

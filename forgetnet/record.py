@@ -1,0 +1,254 @@
+"""Records and hits: the plain values that go into a memory and come out of it.
+
+Knows nothing of stores, encoders or geometry. ``repr`` never shows text: what is forgotten must
+not live on in a log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forgetnet.errors import InvalidRecord
+
+__all__ = [
+    "MAX_TOPIC_DEPTH",
+    "Hit",
+    "Record",
+    "canonical_bytes",
+    "canonical_json",
+    "check_record",
+    "id_hash",
+    "new_id",
+    "normalise",
+    "split_topic",
+    "utc",
+]
+
+MAX_TOPIC_DEPTH = 6
+_NO_METADATA: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One thing to remember, and whose it is.
+
+    Attributes:
+        text: what is remembered; None when only a vector is given.
+        id: the caller's name for it; empty for a random one.
+        subject: the person (or client, source, licence holder) whose data it is.
+        topic: a path such as ``health/allergies``, at most 6 levels.
+        mentions: other subjects that the record is about.
+        derived_from: ids of the records that this one was made from.
+        metadata: JSON values by name.
+        created_at: aware time; None for now.
+        expires_at: aware time from which the record is invisible and due for ``sweep``.
+        vector: (d,) content embedding, when the caller brings one.
+    """
+
+    text: str | None = field(default=None, repr=False)
+    id: str = ""
+    subject: str | None = field(default=None, repr=False)
+    topic: str | None = field(default=None, repr=False)
+    mentions: tuple[str, ...] = field(default=(), repr=False)
+    derived_from: tuple[str, ...] = field(default=(), repr=False)
+    metadata: Mapping[str, Any] = field(default_factory=lambda: _NO_METADATA, repr=False)
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    vector: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer of a search: the record's fields and its distance from the query.
+
+    ``distance`` is 1 - cosine in float64; with ``near=`` it is the product metric of
+    :func:`forgetnet.retrieve.mixed`.
+    """
+
+    id: str
+    distance: float
+    text: str | None = field(repr=False)
+    subject: str | None = field(repr=False)
+    topic: str | None = field(repr=False)
+    metadata: Mapping[str, Any] = field(repr=False)
+
+
+def new_id() -> str:
+    """Draw a random id: 128 bits, in hexadecimal."""
+    return secrets.token_hex(16)
+
+
+def id_hash(record_id: str) -> bytes:
+    """SHA-256 of an id: the canonical order of records."""
+    return hashlib.sha256(record_id.encode()).digest()
+
+
+def utc(moment: datetime) -> datetime:
+    """Return ``moment`` in UTC, to the microsecond."""
+    return moment.astimezone(UTC)
+
+
+def split_topic(topic: str | None) -> tuple[str, ...]:
+    """Split a topic path into its names; none for no topic.
+
+    Raises:
+        InvalidRecord: a name is empty, or the path has more than 6 levels.
+    """
+    if topic is None:
+        return ()
+    names = tuple(topic.split("/"))
+    if not all(names):
+        raise InvalidRecord(
+            "a topic has an empty name; write names joined by single slashes, as 'health/allergies'"
+        )
+    if len(names) > MAX_TOPIC_DEPTH:
+        raise InvalidRecord(
+            f"a topic has {len(names)} levels and at most {MAX_TOPIC_DEPTH} are kept apart; "
+            "join the deepest names into one"
+        )
+    return names
+
+
+def canonical_json(value: object) -> str:
+    """Serialise a JSON value in one way only: sorted keys, no spaces, finite numbers."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def _text_fault(name: str, value: object) -> str | None:
+    if not isinstance(value, str):
+        return f"{name} must be a string, not {type(value).__name__}"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return f"{name} holds half of a surrogate pair, which UTF-8 can't write; repair the text"
+    return None
+
+
+def _names_faults(record: Record) -> list[str]:
+    faults = []
+    for name, values in (("mentions", record.mentions), ("derived_from", record.derived_from)):
+        if not isinstance(values, tuple):
+            faults.append(f"{name} must be a tuple of strings")
+            continue
+        faults += [fault for value in values if (fault := _text_fault(name, value))]
+        if not all(values):
+            faults.append(f"{name} holds an empty string; leave it out")
+    return faults
+
+
+def _moment_faults(record: Record) -> list[str]:
+    return [
+        f"{name} must be a datetime with a time zone; add tzinfo=datetime.UTC"
+        for name, value in (("created_at", record.created_at), ("expires_at", record.expires_at))
+        if value is not None and (not isinstance(value, datetime) or value.tzinfo is None)
+    ]
+
+
+def _metadata_fault(metadata: object) -> str | None:
+    if not isinstance(metadata, Mapping):
+        return f"metadata must be a mapping, not {type(metadata).__name__}"
+    if not metadata:
+        return None
+    try:
+        back = json.loads(canonical_json(dict(metadata)))
+        canonical_json(back).encode()
+    except (TypeError, ValueError):
+        return "metadata must hold JSON values only (finite numbers, whole Unicode, string keys)"
+    if back != dict(metadata):
+        return "metadata must come back from JSON unchanged; use lists, not tuples, and string keys"
+    return None
+
+
+def check_record(record: Record) -> list[str]:
+    """Say what is wrong with a record, as a list of reasons; empty when it can be stored."""
+    faults = []
+    if record.text is None and record.vector is None:
+        faults.append("a record needs a text or a vector")
+    for name, value in (
+        ("text", record.text),
+        ("id", record.id),
+        ("subject", record.subject),
+        ("topic", record.topic),
+    ):
+        if value is not None and (fault := _text_fault(name, value)):
+            faults.append(fault)
+    if not record.id:
+        faults.append("id is empty")
+    if record.subject == "":
+        faults.append("subject is empty; use None for a record that is nobody's")
+    faults += _names_faults(record)
+    faults += _moment_faults(record)
+    if fault := _metadata_fault(record.metadata):
+        faults.append(fault)
+    if record.topic is not None and isinstance(record.topic, str):
+        try:
+            split_topic(record.topic)
+        except InvalidRecord as error:
+            faults.append(str(error))
+    return faults
+
+
+def _strings(values: Sequence[str] | str) -> tuple[str, ...]:
+    return (values,) if isinstance(values, str) else tuple(values)
+
+
+def normalise(record: Record, now: datetime) -> Record:
+    """Fill in id and time, put times in UTC, order the names, drop the vector.
+
+    Raises:
+        InvalidRecord: the record can't be stored; the message lists every reason.
+    """
+    faults = check_record(record if record.id else replace(record, id="new"))
+    if faults:
+        name = f"record {record.id[:80]!r}" if record.id else "a record without id"
+        raise InvalidRecord(f"{name}: {'; '.join(faults)}")
+    return Record(
+        text=record.text,
+        id=record.id or new_id(),
+        subject=record.subject,
+        topic=record.topic,
+        mentions=tuple(sorted(set(_strings(record.mentions)))),
+        derived_from=tuple(sorted(set(_strings(record.derived_from)))),
+        metadata=_NO_METADATA if not record.metadata else MappingProxyType(dict(record.metadata)),
+        created_at=utc(record.created_at or now),
+        expires_at=None if record.expires_at is None else utc(record.expires_at),
+    )
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else math.floor(moment.timestamp() * 1_000_000 + 0.5)
+
+
+def canonical_bytes(record: Record, content: bytes, place: bytes) -> bytes:
+    """Serialise a stored record in one way only; what digests and twins compare.
+
+    Args:
+        record: a normalised record.
+        content: bytes of its float32 content vector.
+        place: bytes of its float32 topic code.
+    """
+    fields = canonical_json([
+        record.id,
+        record.text,
+        record.subject,
+        record.topic,
+        list(record.mentions),
+        list(record.derived_from),
+        dict(record.metadata),
+        _micros(record.created_at),
+        _micros(record.expires_at),
+    ]).encode()
+    return b"".join((len(fields).to_bytes(8, "little"), fields, content, place))

@@ -1,0 +1,68 @@
+"""The shard map: leaves of a binary trie over the keyed hash of a subject.
+
+A node of the trie is a leaf if its live records fit the cap, or if it holds one subject. So the
+map is a function of the set of live records: it never remembers what was deleted, nor in which
+order things came. The same leaf names a subject's bucket in the store, its segment of the index
+and its expert. Knows nothing of files or records, only of keys and counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Collection, Iterable, Mapping
+
+__all__ = ["KEY_BITS", "find", "internal", "leaves", "region", "shard_key"]
+
+KEY_BITS = 64
+
+
+def shard_key(salt: bytes, subject: str) -> str:
+    """Hash a subject to its place in the trie: 64 characters 0 or 1."""
+    mac = hmac.digest(salt, b"shard\0" + subject.encode(), hashlib.sha256)
+    return f"{int.from_bytes(mac[: KEY_BITS // 8]):0{KEY_BITS}b}"
+
+
+def leaves(counts: Mapping[str, int], cap: int, prefix: str = "") -> list[str]:
+    """Compute the leaves below ``prefix`` for live ``counts`` by key, in order, none empty."""
+    total = sum(counts.values())
+    if total == 0:
+        return []
+    if total <= cap or len(counts) == 1:
+        return [prefix]
+    depth = len(prefix)
+    found = []
+    for bit in "01":
+        part = {key: n for key, n in counts.items() if key[depth] == bit}
+        found += leaves(part, cap, prefix + bit)
+    return found
+
+
+def internal(prefixes: Iterable[str]) -> set[str]:
+    """Return every proper prefix of the given leaves: the inner nodes of the trie."""
+    return {prefix[:i] for prefix in prefixes for i in range(len(prefix))}
+
+
+def find(inner: Collection[str], key: str) -> str:
+    """Return the leaf, present or still empty, that ``key`` belongs to."""
+    for i in range(KEY_BITS + 1):
+        if key[:i] not in inner:
+            return key[:i]
+    return key
+
+
+def region(totals: Mapping[str, int], leaf: str, cap: int) -> str:
+    """Return the node whose subtree must be laid out anew when ``leaf`` has changed.
+
+    It is the highest ancestor whose live records fit the cap (its leaves merge), else the leaf.
+
+    Args:
+        totals: live records by present leaf.
+        leaf: a prefix, present in ``totals`` or not.
+        cap: most records that a leaf of several subjects may hold.
+    """
+    for i in range(len(leaf)):
+        node = leaf[:i]
+        if sum(n for prefix, n in totals.items() if prefix.startswith(node)) <= cap:
+            return node
+    return leaf

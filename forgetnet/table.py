@@ -1,0 +1,173 @@
+"""Live records in memory: by id, by whose they are, and by meaning.
+
+Both engines serve from one of these; an engine adds where, and whether, the bytes are kept. The
+table holds exactly the live set: what is removed leaves no entry behind in any of its indexes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from forgetnet.errors import InvalidRecord, StoreError
+from forgetnet.filters import Filter, compile_filter, required
+from forgetnet.index import FlatIndex
+from forgetnet.record import Record, canonical_bytes, id_hash
+from forgetnet.store import Cone, Floats, Query
+
+__all__ = ["Table", "check_batch"]
+
+_SINGLE = ("subject", "topic")
+_MANY = ("mentions", "derived_from")
+
+
+def check_batch(
+    records: Sequence[Record],
+    content: Floats,
+    place: Floats,
+    live: Mapping[str, Record],
+    *,
+    replace: bool,
+) -> None:
+    """Check the shapes and ids of a batch before anything is stored.
+
+    Raises:
+        InvalidRecord: an id comes twice, or is live already and ``replace`` is off.
+    """
+    if len(content) != len(records) or len(place) != len(records):
+        raise InvalidRecord(
+            f"{len(records)} records came with {len(content)} vectors and {len(place)} places"
+        )
+    seen: set[str] = set()
+    twice = []
+    for record in records:
+        if record.id in seen:
+            twice.append(record.id)
+        seen.add(record.id)
+    if twice:
+        raise InvalidRecord(f"ids that come twice in one batch: {_some(twice)}; nothing was stored")
+    if not replace and (known := [i for i in seen if i in live]):
+        raise InvalidRecord(
+            f"ids that are stored already: {_some(known)}; use update to change a record; "
+            "nothing was stored"
+        )
+
+
+def _some(ids: Sequence[str]) -> str:
+    shown = ", ".join(repr(i[:80]) for i in sorted(ids)[:5])
+    return shown if len(ids) <= 5 else f"{shown} and {len(ids) - 5} more"
+
+
+class Table:
+    """The live set of records, with a flat index over their vectors."""
+
+    def __init__(self, dim: int) -> None:
+        self.records: dict[str, Record] = {}
+        self.flat = FlatIndex(dim)
+        self._by: dict[str, dict[str, dict[str, None]]] = {name: {} for name in _SINGLE + _MANY}
+        self._expiring: dict[str, None] = {}
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def add(self, records: Sequence[Record], content: Floats, place: Floats) -> None:
+        """Take in records with new ids."""
+        ids = [record.id for record in records]
+        self.flat.add(ids, content, place)
+        self.records.update(zip(ids, records, strict=True))
+        for record in records:
+            if record.expires_at is not None:
+                self._expiring[record.id] = None
+            for name, value in _entries(record):
+                self._by[name].setdefault(value, {})[record.id] = None
+
+    def remove(self, ids: Iterable[str]) -> list[Record]:
+        """Drop the live records of ``ids`` and return them."""
+        gone = [record for i in ids if (record := self.records.pop(i, None)) is not None]
+        self.flat.remove([record.id for record in gone])
+        for record in gone:
+            self._expiring.pop(record.id, None)
+            for name, value in _entries(record):
+                group = self._by[name][value]
+                del group[record.id]
+                if not group:
+                    del self._by[name][value]
+        return gone
+
+    def vectors(self, ids: Sequence[str]) -> tuple[Floats, Floats]:
+        """Return content and place of live records, in the order asked.
+
+        Raises:
+            StoreError: an id is not live.
+        """
+        if missing := [i for i in ids if i not in self.records]:
+            raise StoreError(f"no live record with id {_some(missing)}")
+        return self.flat.vectors(ids)
+
+    def scan(self, where: Filter | None = None) -> Iterator[Record]:
+        """Iterate over the live records that match a filter."""
+        matches = compile_filter(where)
+        if where is None:
+            yield from list(self.records.values())
+            return
+        for record in [self.records[i] for i in self._candidates(where)]:
+            if matches(record):
+                yield record
+
+    def _candidates(self, where: Filter) -> Iterable[str]:
+        """Return ids among which every match lies: the smallest group an index offers."""
+        best: list[str] | None = None
+        if (pinned := required(where, "id")) is not None:
+            best = [i for i in sorted(pinned) if i in self.records]
+        for name, groups in self._by.items():
+            if (pinned := required(where, name)) is not None:
+                found = [i for value in sorted(pinned) for i in groups.get(value, ())]
+                if best is None or len(found) < len(best):
+                    best = found
+        return list(self.records) if best is None else dict.fromkeys(best)
+
+    def values(self, name: str) -> dict[str, int]:
+        """Count the live records by value of ``subject``, ``topic``, ``mentions`` or so."""
+        return {value: len(group) for value, group in self._by[name].items()}
+
+    def search(self, query: Query) -> list[tuple[str, float]]:
+        """Answer a query exactly; see :meth:`forgetnet.store.Store.search`."""
+        only = None
+        if query.where is not None:
+            only = [record.id for record in self.scan(query.where)]
+        without: list[str] = []
+        if query.at is not None and self._expiring:
+            without = [
+                i
+                for i in self._expiring
+                if (end := self.records[i].expires_at) is not None and end <= query.at
+            ]
+        return self.flat.search(
+            query.vector, query.k, only=only, without=without, cone=query.cone, near=query.near
+        )
+
+    def cone(self, cone: Cone) -> set[str]:
+        """Return the ids of live records whose place lies in the half-space."""
+        return self.flat.cone(cone)
+
+    def digest(self) -> str:
+        """Hash the live set in the order of id hashes."""
+        total = hashlib.sha256()
+        ids = sorted(self.records, key=id_hash)
+        for start in range(0, len(ids), 4096):
+            part = ids[start : start + 4096]
+            content, place = self.flat.vectors(part)
+            for i, c, p in zip(part, content, place, strict=True):
+                total.update(canonical_bytes(self.records[i], c.tobytes(), p.tobytes()))
+        return total.hexdigest()
+
+
+def _entries(record: Record) -> Iterator[tuple[str, str]]:
+    if record.subject is not None:
+        yield "subject", record.subject
+    if record.topic is not None:
+        yield "topic", record.topic
+    for value in record.mentions:
+        yield "mentions", value
+    for value in record.derived_from:
+        yield "derived_from", value

@@ -1,0 +1,1 @@
+"""The engines that come with ForgetNet, one a module; each keeps the contract of a store."""

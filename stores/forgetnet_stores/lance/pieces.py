@@ -1,0 +1,58 @@
+"""Pieces: the rows of one leaf as an immutable Lance table of a single version.
+
+Knows nothing of leaves, tails or manifests. A piece is written once, in the canonical order of id
+hashes, and never changed: so there are no deletion vectors, no old versions, and no transaction
+that names what was deleted. LanceDB opens the folder of pieces as a database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import lance
+
+from forgetnet.errors import StoreCorrupt
+from forgetnet.record import id_hash
+from forgetnet_stores.lance.columns import Rows, from_arrow, to_arrow
+
+__all__ = ["piece_path", "read_piece", "write_piece"]
+
+
+def piece_path(root: Path, name: str) -> Path:
+    """Return the folder of a piece."""
+    return root / "pieces" / f"{name}.lance"
+
+
+def _data_files(path: Path) -> list[Path]:
+    return sorted((path / "data").glob("*.lance"))
+
+
+def _digest(path: Path) -> str:
+    total = hashlib.sha256()
+    for file in _data_files(path):
+        total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def write_piece(path: Path, rows: Rows) -> tuple[str, int]:
+    """Write rows to a new piece and return the digest and the size of its data; not yet fsynced."""
+    order = sorted(range(len(rows)), key=lambda i: id_hash(rows.records[i].id))
+    table = to_arrow(rows.take(order))
+    lance.write_dataset(table, str(path), mode="create", max_rows_per_file=max(len(rows), 1))
+    return _digest(path), sum(file.stat().st_size for file in _data_files(path))
+
+
+def read_piece(path: Path, dim: int, digest: str) -> Rows:
+    """Read a piece back, checking its digest first.
+
+    Raises:
+        StoreCorrupt: the bytes are not those that were written.
+    """
+    if not path.is_dir() or _digest(path) != digest:
+        raise StoreCorrupt(
+            f"piece {path.name} is missing or its bytes were changed; restore the store from a "
+            "backup, or remove nothing by hand"
+        )
+    return from_arrow(lance.dataset(str(path)).to_table(), dim)
+
