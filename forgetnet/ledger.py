@@ -225,7 +225,7 @@ class Ledger:
         else wrote to the file, and ``StoreError`` if it can't be written; after that nothing
         more is written until the ledger is opened again, since what the disk holds is unknown.
         """
-        if not isinstance(entry, bytes) or len(entry) != _DIGEST:
+        if len(entry) != _DIGEST:
             raise InvalidRecord("a ledger entry is a SHA-256 digest of 32 bytes")
         peaks = self._peaks.copy()
         peaks.push(leaf_hash(entry))

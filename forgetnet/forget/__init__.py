@@ -1,0 +1,1 @@
+"""The path of a forget: plan, journal, execute, verify, receipt."""

@@ -1,0 +1,108 @@
+"""Salted commitments, and the openings that let a holder show what they stand for.
+
+A commitment is HMAC-SHA256 with a fresh random 32-byte key, so nobody without that key learns or
+guesses what is behind it, however few candidates there are. The openings are personal data: they
+are never part of a receipt, and destroying them makes the receipt say nothing about anybody.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from forgetnet.errors import ReceiptInvalid
+from forgetnet.files import write_durable
+from forgetnet.forget.strict import fields, hexadecimal, read, rows
+
+__all__ = ["SALT_BYTES", "Kind", "Openings", "commitment", "salt_bytes"]
+
+Kind: TypeAlias = Literal["record", "missing", "scope", "reason"]
+"""What a commitment is about: a record that matched, an id that wasn't found, what the scope
+named, the caller's reason. A commitment of one kind never opens as another."""
+
+SALT_BYTES = 32
+_FORMAT = "forgetnet openings v1"
+
+
+def commitment(kind: Kind, value: str, salt: bytes) -> str:
+    """Return HMAC-SHA256(salt, kind || 0 || value) in hex; lone surrogates are values too."""
+    message = f"forgetnet {kind} v1".encode("ascii") + b"\x00"
+    message += value.encode("utf-8", "surrogatepass")
+    return hmac.digest(salt_bytes(salt), message, "sha256").hex()
+
+
+def salt_bytes(opening: bytes | str) -> bytes:
+    """Return a salt given as 32 bytes or as their hex; raises ``ReceiptInvalid`` otherwise."""
+    if isinstance(opening, bytes) and len(opening) == SALT_BYTES:
+        return opening
+    return bytes.fromhex(hexadecimal(opening, SALT_BYTES, SALT_BYTES, "the opening"))
+
+
+@dataclass(frozen=True)
+class Openings:
+    """Everything that turns a receipt's commitments back into words; private.
+
+    Attributes:
+        receipt: id of the receipt that these belong to.
+        records: salt by id of each record that matched.
+        missing: salt by id of each id that was asked for and not found.
+        scope: what the scope named (a subject, a topic, a filter), and its salt.
+        reason: the caller's reason, and its salt.
+    """
+
+    receipt: str
+    records: Mapping[str, bytes] = field(repr=False)
+    missing: Mapping[str, bytes] = field(repr=False)
+    scope: tuple[str, bytes] = field(repr=False)
+    reason: tuple[str, bytes] = field(repr=False)
+
+    def save(self, path: str | Path) -> None:
+        """Write them durably as JSON that only the owner of the file may read."""
+        told = {
+            "format": _FORMAT,
+            "receipt": self.receipt,
+            "records": _pairs(self.records),
+            "missing": _pairs(self.missing),
+            "scope": _pairs(dict([self.scope])),
+            "reason": _pairs(dict([self.reason])),
+        }
+        write_durable(Path(path), (json.dumps(told, indent=1) + "\n").encode("ascii"))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Openings:
+        """Read a file of ``save``; raises ``ReceiptInvalid`` if it isn't one."""
+        try:
+            data = read(Path(path).read_bytes(), "the file of openings")
+        except OSError as error:
+            raise ReceiptInvalid(f"can't read the openings {path}: {error.strerror}") from error
+        names = ["format", "receipt", "records", "missing", "scope", "reason"]
+        told = fields(data, names, "the file of openings")
+        if told["format"] != _FORMAT:
+            raise ReceiptInvalid(f"the file of openings is not in the format {_FORMAT}")
+        receipt = hexadecimal(told["receipt"], 16, 16, "the receipt of the openings")
+        read_pairs = {name: _unpaired(told[name], name) for name in names[2:]}
+        for name in ("scope", "reason"):
+            if len(read_pairs[name]) != 1:
+                raise ReceiptInvalid(f"the file of openings should open one {name}")
+        return cls(
+            receipt,
+            read_pairs["records"],
+            read_pairs["missing"],
+            next(iter(read_pairs["scope"].items())),
+            next(iter(read_pairs["reason"].items())),
+        )
+
+
+def _pairs(salts: Mapping[str, bytes]) -> list[dict[str, str]]:
+    return [{"value": value, "salt": salt.hex()} for value, salt in salts.items()]
+
+
+def _unpaired(value: Any, name: str) -> dict[str, bytes]:
+    pairs = [fields(pair, ["value", "salt"], f"an opening of {name}") for pair in rows(value, name)]
+    if not all(isinstance(pair["value"], str) for pair in pairs):
+        raise ReceiptInvalid(f"an opening of {name} has a value that is not a string")
+    return {pair["value"]: salt_bytes(pair["salt"]) for pair in pairs}
