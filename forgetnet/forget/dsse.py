@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -35,9 +35,9 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 class Envelope:
     """A payload, the name of a key, and its signature over the payload."""
 
-    payload: bytes
+    payload: bytes = field(repr=False)
     keyid: str
-    signature: bytes
+    signature: bytes = field(repr=False)
 
     @property
     def pae(self) -> bytes:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,19 @@ def test_openssl_verifies_the_signature(receipt: Receipt, tmp_path: Path) -> Non
 
     assert verified(receipt.envelope.pae)
     assert not verified(receipt.envelope.pae.replace(b"erased", b"failed", 1))
+
+
+def test_the_documented_commands_verify_a_receipt(receipt: Receipt, tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "receipt.md"
+    (script,) = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    script = script.replace("python3", shlex.quote(sys.executable))
+    if not shutil.which("openssl"):
+        script = script[: script.index("openssl")]
+    receipt.save(tmp_path / "receipt.json")
+    (tmp_path / "key.pem").write_bytes(PEM)
+    subprocess.run(["sh", "-ec", script], cwd=tmp_path, capture_output=True, check=True)
+    assert (tmp_path / "signed").read_bytes() == receipt.envelope.pae
+    assert (tmp_path / "signature").read_bytes() == receipt.envelope.signature
 
 
 def foreign(receipt: Receipt) -> ForeignEnvelope:
