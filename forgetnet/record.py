@@ -23,11 +23,14 @@ from forgetnet.errors import InvalidRecord
 
 __all__ = [
     "MAX_TOPIC_DEPTH",
+    "Deleted",
     "Hit",
     "Record",
+    "Stats",
     "canonical_bytes",
     "canonical_json",
     "check_record",
+    "complete",
     "id_hash",
     "new_id",
     "normalise",
@@ -73,7 +76,7 @@ class Hit:
     """One answer of a search: the record's fields and its distance from the query.
 
     ``distance`` is 1 - cosine in float64; with ``near=`` it is the product metric of
-    :func:`forgetnet.retrieve.mixed`.
+    :class:`forgetnet.store.Near`.
     """
 
     id: str
@@ -82,6 +85,38 @@ class Hit:
     subject: str | None = field(repr=False)
     topic: str | None = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What a ``delete`` did: ids that are unreachable now, and ids that weren't stored."""
+
+    deleted: tuple[str, ...]
+    not_found: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Figures of a memory.
+
+    Attributes:
+        records: live ones, without the expired.
+        subjects, topics: distinct ones among them.
+        expired: records that await ``sweep``.
+        bytes, files: of the store on disk.
+        receipts: entries of the ledger.
+        encoder, dim: its name, and the length of its vectors.
+    """
+
+    records: int
+    subjects: int
+    topics: int
+    expired: int
+    bytes: int
+    files: int
+    receipts: int
+    encoder: str
+    dim: int
 
 
 def new_id() -> str:
@@ -252,3 +287,25 @@ def canonical_bytes(record: Record, content: bytes, place: bytes) -> bytes:
         _micros(record.expires_at),
     ]).encode()
     return b"".join((len(fields).to_bytes(8, "little"), fields, content, place))
+
+
+def complete(item: str | Record, common: Record, record_id: str) -> Record:
+    """Make a record of a text, or fill in what a record leaves open, from the common fields.
+
+    Raises:
+        InvalidRecord: the item is neither a text nor a record.
+    """
+    if isinstance(item, str):
+        return replace(common, text=item, id=record_id)
+    if not isinstance(item, Record):
+        raise InvalidRecord(f"can't store a {type(item).__name__}; give texts or Records")
+    return replace(
+        item,
+        id=item.id or record_id,
+        subject=item.subject if item.subject is not None else common.subject,
+        topic=item.topic if item.topic is not None else common.topic,
+        metadata=item.metadata or common.metadata,
+        mentions=item.mentions or common.mentions,
+        derived_from=item.derived_from or common.derived_from,
+        expires_at=item.expires_at or common.expires_at,
+    )

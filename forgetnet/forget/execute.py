@@ -1,0 +1,179 @@
+"""The path of a forget: plan, journal, delete, purge, look, receipt, ledger.
+
+Every step may be done again, and the order is such that a crash leaves work to redo and never a
+claim to take back: the journal is written before anything goes and shredded after the receipt is
+safe. Knows nothing of how a look is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from forgetnet.component import Influence
+from forgetnet.errors import ForgetIncomplete, StoreError
+from forgetnet.forget.journal import Entry, Journal
+from forgetnet.forget.plan import Scope, resolve
+from forgetnet.forget.receipt import (
+    Component,
+    Facts,
+    Receipt,
+    Surface,
+    build,
+    environment_pin,
+    judge,
+)
+from forgetnet.forget.verify import Look, Reopen
+from forgetnet.ledger import Ledger
+from forgetnet.store import Store
+
+__all__ = ["Office", "finish_pending", "forget"]
+
+_JOURNAL = "the journal entry of this forget, which is shredded after this receipt is stored"
+_COMPONENTS = (
+    Component("store", Influence.LOCAL, "exact"),
+    Component("index", Influence.LOCAL, "exact"),
+    Component("encoder", Influence.FROZEN, "exact"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What a forget works with.
+
+    Attributes:
+        store: the records.
+        signer: signs the receipts.
+        salt: keys the topic codes.
+        ledger: the log of receipts.
+        root: folder of the memory; None in memory.
+        reopen: opens the store again, for reading.
+        encoder_digest: names the encoder.
+        clock: returns the present time.
+    """
+
+    store: Store
+    signer: Ed25519PrivateKey = field(repr=False)
+    salt: bytes = field(repr=False)
+    ledger: Ledger
+    root: Path | None
+    reopen: Reopen
+    encoder_digest: str
+    clock: Callable[[], datetime]
+
+    @property
+    def journal(self) -> Journal:
+        """The open entries of this memory."""
+        return Journal(None if self.root is None else self.root / "journal")
+
+
+def forget(office: Office, scope: Scope, *, reason: str, level: str) -> Receipt:
+    """Erase what a scope names, and return the receipt.
+
+    Raises:
+        InvalidScope: nothing was deleted.
+        ForgetIncomplete: it stopped midway; ``receipt`` says what is done, opening the memory
+            again finishes it.
+    """
+    plan = resolve(office.store, scope, office.salt)
+    look = Look.before(office.store, office.root, office.reopen, plan, scope, office.salt, level)
+    entry = Entry(
+        secrets.token_hex(8),
+        plan.kind,
+        plan.direct,
+        plan.mentions,
+        plan.derived,
+        plan.not_found,
+        plan.mentions_kept,
+        look.to_plain(),
+        office.clock().isoformat(),
+    )
+    try:
+        office.journal.open(entry)
+    except OSError as error:
+        raise StoreError(
+            f"can't write the journal: {error.strerror}; nothing was deleted"
+        ) from error
+    return _carry_out(office, entry, look, value=scope.value, reason=reason)
+
+
+def finish_pending(office: Office) -> list[Receipt]:
+    """Finish every forget that a crash cut short; their receipts are in the memory's folder."""
+    return [
+        _carry_out(office, entry, Look.resumed(office.store, office.root, office.reopen, entry))
+        for entry in office.journal.pending()
+    ]
+
+
+def _carry_out(
+    office: Office, entry: Entry, look: Look, *, value: str = "", reason: str = ""
+) -> Receipt:
+    try:
+        office.store.delete(entry.ids)
+        office.store.purge()
+        surfaces = look.after()
+    except StoreError as error:
+        raise ForgetIncomplete(
+            f"the forget of {len(entry.ids)} records stopped midway: {error}",
+            _receipt(office, entry, _broken(entry), value, reason),
+        ) from error
+    receipt = _receipt(office, entry, surfaces, value, reason)
+    try:
+        if office.root is not None:
+            receipt.save(office.root / "receipts" / f"{receipt.id}.json")
+        office.ledger.append(receipt.entry)
+        office.journal.close(entry.name)
+    except OSError as error:
+        raise ForgetIncomplete(
+            f"the records are gone, but the receipt could not be stored: {error.strerror}", receipt
+        ) from error
+    return receipt
+
+
+def _broken(entry: Entry) -> list[Surface]:
+    return [
+        judge(
+            "rows",
+            count=len(entry.ids),
+            method="delete, then rewrite the pieces",
+            broken=True,
+            detail="stopped midway; opening the memory again finishes it",
+        )
+    ]
+
+
+def _receipt(
+    office: Office, entry: Entry, surfaces: list[Surface], value: str, reason: str
+) -> Receipt:
+    state = "0" * 64
+    with contextlib.suppress(StoreError):
+        state = office.store.state()
+    return build(
+        facts=Facts(
+            scope=entry.kind,
+            scope_value=value,
+            reason=reason,
+            started=datetime.fromisoformat(entry.started),
+            finished=office.clock(),
+            surfaces=surfaces,
+            state_digest=state,
+            encoder_digest=office.encoder_digest,
+            environment=environment_pin(),
+            ledger_size=len(office.ledger),
+            ledger_root=office.ledger.root(),
+            components=_COMPONENTS,
+            direct=entry.direct,
+            mentions=entry.mentions,
+            derived=entry.derived,
+            not_found=entry.not_found,
+            mentions_kept=entry.mentions_kept,
+            exclusions=(_JOURNAL,) if office.root is not None else (),
+        ),
+        signer=office.signer,
+    )

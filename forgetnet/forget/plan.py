@@ -1,0 +1,229 @@
+"""The plan of a forget: what would go, why, where it lies, and what that costs.
+
+Resolves a scope into ids and changes nothing. A topic needs two witnesses, the path of each
+record and the cone of its place; where they differ, each record's own place is computed anew and
+decides whether the geometry was too close (then the path holds) or a byte is wrong (then nothing
+is deleted).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from forgetnet.component import Influence
+from forgetnet.errors import InvalidScope
+from forgetnet.filters import Filter, under
+from forgetnet.geometry import codes
+from forgetnet.lineage import descendants
+from forgetnet.record import Record, canonical_json, split_topic
+from forgetnet.retrieve import cone_of
+from forgetnet.store import Store
+
+__all__ = ["Plan", "Scope", "Step", "intact", "owners", "resolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What to forget: exactly one of ids, a subject, a filter, a topic, or what has expired.
+
+    Attributes:
+        mentions: also the records that mention the subject.
+        derived: also the records derived from those that match, transitively.
+    """
+
+    ids: tuple[str, ...] | None = field(default=None, repr=False)
+    subject: str | None = field(default=None, repr=False)
+    filter: Filter | None = field(default=None, repr=False)
+    topic: str | None = field(default=None, repr=False)
+    expired: Filter | None = field(default=None, repr=False)
+    mentions: bool = True
+    derived: bool = True
+
+    @property
+    def kind(self) -> str:
+        """Name the one that is given.
+
+        Raises:
+            InvalidScope: none is, or more than one, or it is empty.
+        """
+        given = {
+            "ids": self.ids,
+            "subject": self.subject,
+            "filter": self.filter,
+            "topic": self.topic,
+            "expired": self.expired,
+        }
+        named = [name for name, value in given.items() if value is not None]
+        if len(named) != 1:
+            raise InvalidScope(
+                "say what to forget by exactly one of ids=, subject=, filter= or topic=; an empty "
+                "scope never means everything"
+            )
+        if not given[named[0]]:
+            raise InvalidScope(f"{named[0]}= is empty; an empty scope never means everything")
+        return named[0]
+
+    @property
+    def value(self) -> str:
+        """Write what is named as one string, to be committed to."""
+        if self.subject is not None or self.topic is not None:
+            return self.subject or self.topic or ""
+        return canonical_json(sorted(self.ids)) if self.ids is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the plan would do to one component, and what it costs."""
+
+    component: str
+    influence: Influence
+    action: str
+    records: int
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a forget would take; nothing has been changed yet.
+
+    Attributes:
+        kind: ``ids``, ``subject``, ``filter``, ``topic`` or ``expired``.
+        direct: ids that match the scope.
+        mentions: ids of others' records that mention the subject.
+        derived: ids of records derived from the former.
+        not_found: ids that were asked for and aren't stored.
+        mentions_kept: others' records that mention the subject and stay, as told.
+        near_miss: records that lie in the topic's cone by an accident of the geometry only.
+        steps: by component, with its cost.
+    """
+
+    kind: str
+    direct: tuple[str, ...] = field(repr=False)
+    mentions: tuple[str, ...] = field(default=(), repr=False)
+    derived: tuple[str, ...] = field(default=(), repr=False)
+    not_found: tuple[str, ...] = field(default=(), repr=False)
+    mentions_kept: int = 0
+    near_miss: int = 0
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All the records that would go."""
+        return (*self.direct, *self.mentions, *self.derived)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many would go, by reason, and how many were not found."""
+        return {
+            "direct": len(self.direct),
+            "mentions": len(self.mentions),
+            "derived": len(self.derived),
+            "not_found": len(self.not_found),
+        }
+
+
+def intact(store: Store, ids: Sequence[str], salt: bytes) -> list[str]:
+    """Return those of ``ids`` whose stored place is not the one that their topic gives."""
+    if not ids:
+        return []
+    records = store.get(ids)
+    live = [i for i in ids if i in records]
+    _, place = store.vectors(live)
+    return [
+        i
+        for i, row in zip(live, place, strict=True)
+        if not codes.is_intact(row.tobytes(), split_topic(records[i].topic), salt)
+    ]
+
+
+def _by_topic(store: Store, topic: str, salt: bytes) -> tuple[list[str], int]:
+    """Ask both witnesses for a topic's subtree; return the ids, and the cone's near misses."""
+    path = {record.id for record in store.scan(under(topic))}
+    cone = store.cone(cone_of(topic, salt))
+    if broken := intact(store, sorted(path | cone), salt):
+        shown = ", ".join(repr(i[:80]) for i in broken[:5])
+        raise InvalidScope(
+            f"the two witnesses of this topic disagree: the place of {len(broken)} records is not "
+            f"the one that their topic path gives ({shown}); a byte of the path or of the place "
+            "was changed. Nothing was deleted; restore these records, or forget them by ids="
+        )
+    return sorted(path), len(cone - path)
+
+
+def _direct(store: Store, scope: Scope, salt: bytes) -> tuple[list[str], list[str], int]:
+    """Return the ids that match, those not found, and near misses of the cone."""
+    if scope.ids is not None:
+        wanted = list(dict.fromkeys(scope.ids))
+        known = store.get(wanted)
+        return [i for i in wanted if i in known], [i for i in wanted if i not in known], 0
+    if scope.topic is not None:
+        split_topic(scope.topic)
+        found, near_miss = _by_topic(store, scope.topic, salt)
+        return found, [], near_miss
+    where = scope.filter if scope.filter is not None else scope.expired
+    if scope.subject is not None:
+        where = {"subject": scope.subject}
+    return sorted(record.id for record in store.scan(where)), [], 0
+
+
+def resolve(store: Store, scope: Scope, salt: bytes) -> Plan:
+    """Work out what a scope takes, and what that costs.
+
+    Raises:
+        InvalidScope: the scope is empty or malformed, or its witnesses disagree.
+    """
+    kind = scope.kind
+    direct, not_found, near_miss = _direct(store, scope, salt)
+    mentioning: list[str] = []
+    if scope.subject is not None:
+        own = set(direct)
+        where = {"mentions": {"$contains": scope.subject}}
+        mentioning = sorted(r.id for r in store.scan(where) if r.id not in own)
+    mentions = mentioning if scope.mentions else []
+    sources = [*direct, *mentions]
+    gone = set(sources)
+    derived = [i for i in descendants(store, sources) if i not in gone] if scope.derived else []
+    plan = Plan(
+        kind,
+        tuple(direct),
+        tuple(mentions),
+        tuple(derived),
+        tuple(not_found),
+        len(mentioning) - len(mentions),
+        near_miss,
+    )
+    return Plan(
+        kind,
+        plan.direct,
+        plan.mentions,
+        plan.derived,
+        plan.not_found,
+        plan.mentions_kept,
+        plan.near_miss,
+        _steps(store, plan),
+    )
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
+
+
+def _steps(store: Store, plan: Plan) -> tuple[Step, ...]:
+    total = len(plan.ids)
+    files = store.files(plan.ids) if total else []
+    size = sum(_size(path) for path in files)
+    return (
+        Step("store", Influence.LOCAL, "delete, then rewrite the pieces", total, len(files), size),
+        Step("index", Influence.LOCAL, "remove the vectors from memory", total),
+        Step("encoder", Influence.FROZEN, "nothing: it never saw the data", 0),
+    )
+
+
+def owners(records: Sequence[Record]) -> list[str]:
+    """Return the subjects of records, each once."""
+    return list(dict.fromkeys(r.subject for r in records if r.subject is not None))

@@ -1,0 +1,271 @@
+"""Looking for what should be gone, by other means than those that removed it.
+
+A look is taken before the deletion, when everything must be found (or the look is blind and
+proves nothing), and again after the purge, when nothing may be. It decodes files through
+``forgetnet.audit``, which shares no code with the engines, and asks every way in which the store
+answers. Knows nothing of how rows are removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forgetnet.audit import residue
+from forgetnet.filters import under
+from forgetnet.forget.journal import Entry
+from forgetnet.forget.plan import Plan, Scope
+from forgetnet.forget.surfaces import Check, Surface, judge
+from forgetnet.record import Record
+from forgetnet.retrieve import cone_of
+from forgetnet.store import Floats, Query, Store
+
+__all__ = ["Look", "Reopen"]
+
+Reopen = Callable[[], contextlib.AbstractContextManager[Store]]
+
+_PROBES = 8
+_NEAREST = 10
+_FULL_BYTES = 64 << 20
+
+
+@dataclass(slots=True)
+class Look:
+    """The look at one forget, before and after.
+
+    Attributes:
+        store: the store, which answers.
+        root: folder of the memory; None in memory.
+        reopen: opens the store again, for reading, from its files alone.
+        ids: the records that are to go.
+        full: read every file and reopen the store, not only what the purge touched.
+        traces: salted hashes of what the records look like in a file.
+        known: records that the store gave when asked, before the deletion.
+        control: things found in the files before the deletion, and things expected.
+        probed: the same for searches.
+        needles, vectors, subject, topic: what is looked for in plain; gone after a crash.
+        others: files that the purge must not touch, with size and time of change.
+    """
+
+    store: Store
+    root: Path | None
+    reopen: Reopen
+    ids: tuple[str, ...]
+    full: bool
+    traces: residue.Traces
+    known: int = 0
+    control: tuple[int, int] = (0, 0)
+    probed: tuple[int, int] = (0, 0)
+    needles: residue.Needles | None = field(default=None, repr=False)
+    vectors: list[tuple[str, Floats]] = field(default_factory=list, repr=False)
+    subject: str | None = field(default=None, repr=False)
+    topic: tuple[str, bytes] | None = field(default=None, repr=False)
+    others: dict[Path, tuple[int, int]] = field(default_factory=dict)
+
+    @classmethod
+    def before(
+        cls,
+        store: Store,
+        root: Path | None,
+        reopen: Reopen,
+        plan: Plan,
+        scope: Scope,
+        salt: bytes,
+        level: str,
+    ) -> Look:
+        """Take the first look: learn what the records are like, and find them."""
+        found = store.get(plan.ids)
+        records = [found[i] for i in plan.ids]
+        content, _ = store.vectors(plan.ids)
+        hashing = secrets.token_bytes(residue.SALT_BYTES)
+        look = cls(
+            store,
+            root,
+            reopen,
+            plan.ids,
+            level == "full" or (level == "auto" and _size(store.files()) <= _FULL_BYTES),
+            residue.trace(records, content, salt=hashing),
+            known=len(records),
+            needles=residue.Needles(records, content, salt=hashing),
+            subject=scope.subject,
+            topic=None if scope.topic is None else (scope.topic, salt),
+        )
+        look.vectors = list(zip(plan.ids, content, strict=True))[:_PROBES]
+        look._control(records)
+        return look
+
+    def _control(self, records: Sequence[Record]) -> None:
+        files = self.store.files(self.ids) if self.ids else []
+        if files and self.root is not None:
+            findings = residue.scan(files, self.traces, self.needles, root=self.root)
+            self.traces = self.traces.learn(findings.keys)
+            expected = len(residue.trace(records, None, salt=self.traces.salt).marks())
+            expected += len({trace.vector for trace in self.traces.items})
+            self.control = (len(findings.found), expected)
+        found = sum(self._finds(i, vector) for i, vector in self.vectors)
+        self.probed = (found, len(self.vectors))
+        touched = set(files)
+        self.others = {path: _stamp(path) for path in self.store.files() if path not in touched}
+
+    def _finds(self, record_id: str, vector: Floats) -> bool:
+        """Tell whether a search by a record's own vector finds it, or only its equals."""
+        hits = self.store.search(Query(vector, _NEAREST))
+        return any(i == record_id for i, _ in hits) or (
+            len(hits) == _NEAREST and hits[0][1] == hits[-1][1]
+        )
+
+    @classmethod
+    def resumed(cls, store: Store, root: Path | None, reopen: Reopen, entry: Entry) -> Look:
+        """Take up a look after a crash: hashes and controls are known, plain bytes no longer."""
+        plain: dict[str, Any] = entry.look
+        return cls(
+            store,
+            root,
+            reopen,
+            entry.ids,
+            full=True,
+            traces=residue.Traces.from_plain(plain["traces"]),
+            known=int(plain["known"]),
+            control=(int(plain["control"][0]), int(plain["control"][1])),
+        )
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return what a resumed look needs, as JSON without any plain text."""
+        return {
+            "traces": self.traces.to_plain(),
+            "known": self.known,
+            "control": list(self.control),
+        }
+
+    # -- after
+
+    def after(self) -> list[Surface]:
+        """Look again: what is on disk, what the store answers, what a fresh opening answers."""
+        rows = [self._asked(self.store, "asked by id and subject")]
+        searched = self._searched(self.store, "searched by its own vectors", "")
+        if self.root is not None:
+            rows += self._scanned(self.root)
+        if self.full and self.root is not None:
+            with self.reopen() as fresh:
+                rows.append(self._asked(fresh, "reopened, asked by id and subject"))
+                for path in fresh.capabilities.search_paths:
+                    searched += self._searched(fresh, f"reopened, searched by {path}", path)
+        rows += self._witnesses()
+        return [
+            judge(
+                "rows",
+                count=len(self.ids),
+                method="delete, write the pieces anew, shred the old files"
+                if self.root is not None
+                else "delete from memory",
+                checks=rows,
+            ),
+            *self._vectors(searched),
+        ]
+
+    def _vectors(self, searched: list[Check]) -> list[Surface]:
+        if self.ids and not searched:
+            return []
+        return [
+            judge(
+                "vectors and index",
+                count=len(self.ids),
+                method="remove the rows; nothing in the index is trained",
+                checks=searched or [Check(check="nothing to look for", hits=0)],
+            )
+        ]
+
+    def _asked(self, store: Store, name: str) -> Check:
+        hits = len(store.get(self.ids))
+        if self.subject is not None:
+            hits += store.count({"subject": self.subject})
+        return Check(
+            check=name,
+            hits=hits,
+            control_expected=len(self.ids),
+            control_found=self.known,
+            scope=self._scope,
+        )
+
+    def _searched(self, store: Store, name: str, path: str) -> list[Check]:
+        if not self.vectors:
+            return []
+        gone = set(self.ids)
+        hits = 0
+        for _, vector in self.vectors:
+            hits += sum(i in gone for i, _ in store.search(Query(vector, _NEAREST), path))
+        return [
+            Check(
+                check=name,
+                hits=hits,
+                control_expected=self.probed[1],
+                control_found=self.probed[0],
+                scope=self._scope,
+            )
+        ]
+
+    def _scanned(self, root: Path) -> list[Check]:
+        # The journal names the ids until the receipt is safe; it is shredded after that.
+        everything = [path for path in root.iterdir() if path.name != "journal"]
+        paths = everything if self.full else self._touched(root)
+        findings = residue.scan(
+            paths,
+            self.traces,
+            self.needles,
+            root=root,
+            survivors=lambda i: bool(self.store.get([i])),
+        )
+        strange = residue.check_layout(root / "store")
+        moved = [p for p, stamp in self.others.items() if not p.exists() or _stamp(p) != stamp]
+        return [
+            Check(
+                check="every file decoded and searched" if self.full else "touched files decoded",
+                hits=findings.hits,
+                control_expected=self.control[1],
+                control_found=self.control[0],
+                opaque=len(findings.opaque),
+                files=findings.files,
+                bytes_read=findings.bytes,
+                scope=self._scope,
+            ),
+            Check(check="no file that the catalogue does not name", hits=len(strange)),
+            Check(check="the other files are as they were", hits=0 if self.full else len(moved)),
+        ]
+
+    def _touched(self, root: Path) -> list[Path]:
+        """List what the purge wrote, and the small files that name things."""
+        fresh = [path for path in self.store.files() if path not in self.others]
+        small = [root / "ledger.jsonl", root / "receipts", root / "store" / "manifest.json"]
+        return [*fresh, *(path for path in small if path.exists())]
+
+    def _witnesses(self) -> list[Check]:
+        """Ask both witnesses of a topic again."""
+        if self.topic is None:
+            return []
+        topic, salt = self.topic
+        path = {record.id for record in self.store.scan(under(topic))}
+        cone = self.store.cone(cone_of(topic, salt))
+        gone = set(self.ids)
+        return [Check(check="path and cone asked again", hits=len(path) + len(cone & gone))]
+
+    @property
+    def _scope(self) -> str:
+        return "full" if self.full else "touched"
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    newest = 0
+    size = 0
+    for part in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        stat = part.stat()
+        newest = max(newest, stat.st_mtime_ns)
+        size += stat.st_size
+    return size, newest
+
+
+def _size(paths: Sequence[Path]) -> int:
+    return sum(_stamp(path)[0] for path in paths)

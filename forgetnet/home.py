@@ -1,0 +1,167 @@
+"""The folder of a memory: its settings, its key, and where the rest of it lies.
+
+Knows nothing of records. A memory without a folder (``memory://``) has its key in memory only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forgetnet.errors import EncoderMismatch, StoreCorrupt, StoreError
+from forgetnet.files import write_durable
+
+__all__ = [
+    "FORMAT",
+    "Home",
+    "Settings",
+    "check_encoder",
+    "load_settings",
+    "prepare",
+    "read_secret",
+    "save_settings",
+]
+
+FORMAT = 1
+_SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a memory was made with: encoder by name and digest, vector length, key fingerprint."""
+
+    encoder: str
+    digest: str
+    dim: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths of a memory; ``root`` is None when it lives in memory alone."""
+
+    root: Path | None
+    secret: bytes = field(repr=False)
+
+    def path(self, *names: str) -> Path | None:
+        """Return a path below the root, or None."""
+        return None if self.root is None else self.root.joinpath(*names)
+
+
+def read_secret(root: Path | None, key: bytes | str | Path | None, *, create: bool) -> bytes:
+    """Return the memory's secret: the caller's, or the one in its folder, made when it is new.
+
+    Args:
+        root: folder of the memory.
+        key: at least 32 secret bytes, or the path of a file with them in hexadecimal.
+        create: make a key file when there is none.
+
+    Raises:
+        StoreError: there is no key, or it is too short.
+    """
+    if isinstance(key, bytes):
+        secret = key
+    else:
+        path = Path(key) if key is not None else None if root is None else root / "key"
+        if path is None:
+            return secrets.token_bytes(_SECRET_BYTES)
+        if not path.exists() and create and key is None:
+            write_durable(path, secrets.token_hex(_SECRET_BYTES).encode() + b"\n")
+        try:
+            secret = bytes.fromhex(path.read_text().strip())
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"can't read the key file {path}; it holds at least 32 bytes in hexadecimal. "
+                "Without its key a memory can't be opened"
+            ) from error
+    if len(secret) < _SECRET_BYTES:
+        raise StoreError(f"a key needs at least {_SECRET_BYTES} bytes; this one has {len(secret)}")
+    return secret
+
+
+def load_settings(root: Path) -> Settings | None:
+    """Read the settings of a memory; None when the folder has none yet.
+
+    Raises:
+        StoreCorrupt: they aren't settings of ForgetNet, or of a newer format.
+    """
+    try:
+        body: dict[str, Any] = json.loads((root / "forgetnet.json").read_bytes())
+        found = body["format"]
+        if isinstance(found, int) and found > FORMAT:
+            raise StoreCorrupt(
+                f"the memory {root} has format {found} and this version reads up to {FORMAT}; "
+                "install a newer forget-by-design"
+            )
+        return Settings(body["encoder"], body["digest"], int(body["dim"]), body["key"])
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        raise StoreCorrupt(f"{root} is a file, not the folder of a memory") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreCorrupt(
+            f"{root / 'forgetnet.json'} does not hold the settings of a memory; restore it"
+        ) from error
+
+
+def save_settings(root: Path, settings: Settings) -> None:
+    """Write the settings of a new memory, durably.
+
+    Raises:
+        StoreError: the folder can't be written.
+    """
+    body = {
+        "format": FORMAT,
+        "encoder": settings.encoder,
+        "digest": settings.digest,
+        "dim": settings.dim,
+        "key": settings.key,
+    }
+    try:
+        write_durable(root / "forgetnet.json", json.dumps(body, indent=1).encode() + b"\n", 0o644)
+    except OSError as error:
+        raise StoreError(f"can't write to {root}: {error.strerror}") from error
+
+
+def prepare(root: Path, *, readonly: bool) -> bool:
+    """Make the folder of a memory if it is new; tell whether it was.
+
+    Raises:
+        StoreCorrupt: the folder holds other things.
+        StoreError: it can't be made.
+    """
+    if (root / "forgetnet.json").exists():
+        return False
+    if readonly:
+        raise StoreCorrupt(f"{root} is not a memory of ForgetNet; open it for writing to make one")
+    known = {"forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store"}
+    if root.exists() and (not root.is_dir() or {p.name for p in root.iterdir()} - known):
+        raise StoreCorrupt(
+            f"{root} holds other things and is not a memory of ForgetNet; name an empty or a new "
+            "folder"
+        )
+    try:
+        for name in ("journal", "receipts"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+        os.chmod(root, 0o700)
+    except OSError as error:
+        raise StoreError(f"can't make a memory at {root}: {error.strerror}") from error
+    return True
+
+
+def check_encoder(settings: Settings, name: str, digest: str) -> None:
+    """Refuse vectors of another encoder than the memory was made with.
+
+    Raises:
+        EncoderMismatch: with the encoder to open it with.
+    """
+    if settings.digest != digest:
+        raise EncoderMismatch(
+            f"this memory was made with encoder {settings.encoder!r} (digest "
+            f"{settings.digest[:16]}), not with {name!r} (digest {digest[:16]}); open it with "
+            f"encoder={settings.encoder!r}, or export it without embeddings and import it anew"
+        )

@@ -1,0 +1,326 @@
+"""The memory: the verbs that users know, and ``forget``.
+
+Ties encoder, store, geometry and the path of a forget together. Every verb takes the same lock,
+so one memory may be shared by threads. Knows nothing of engines' files or of the shell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, overload
+
+from forgetnet.embed import embed
+from forgetnet.encode import Encoder
+from forgetnet.errors import InvalidRecord
+from forgetnet.exchange import read_memory, write_memory
+from forgetnet.filters import Filter
+from forgetnet.forget.execute import Office, finish_pending
+from forgetnet.forget.execute import forget as execute
+from forgetnet.forget.keys import derive_signer, public_pem
+from forgetnet.forget.plan import Plan, Scope, resolve
+from forgetnet.forget.receipt import Receipt
+from forgetnet.geometry import codes
+from forgetnet.opening import Key, Parts, open_parts
+from forgetnet.reader import Reader, now
+from forgetnet.record import Deleted, Record, complete, normalise, split_topic
+from forgetnet.store import Floats
+
+__all__ = ["Memory"]
+
+
+class Memory(Reader):
+    """A deletable memory; open one with :meth:`Memory.open`."""
+
+    def __init__(self, parts: Parts, *, clock: Callable[[], datetime] = now) -> None:
+        super().__init__(parts.store, parts.encoder, parts.home, clock)
+        self._office = Office(
+            store=parts.store,
+            signer=derive_signer(parts.home.secret),
+            salt=self._salt,
+            ledger=self._ledger,
+            root=parts.home.root,
+            reopen=parts.reopen,
+            encoder_digest=hashlib.sha256(parts.encoder.digest.encode()).hexdigest(),
+            clock=clock,
+        )
+
+    @classmethod
+    def open(
+        cls,
+        path_or_url: str | Path,
+        *,
+        encoder: str | Encoder | None = None,
+        key: Key = None,
+        readonly: bool = False,
+        clock: Callable[[], datetime] = now,
+    ) -> Memory:
+        """Open the memory at a path or URL (``./kb``, ``lance://./kb``, ``memory://``).
+
+        A new one is made where there is none. A forget that a crash cut short is finished first.
+
+        Args:
+            path_or_url: folder of the memory, or a URL that names the engine.
+            encoder: ``"minilm"`` (the default where the extra is installed), any
+                sentence-transformers name or path, ``"hash"``, ``"vectors:384"``, or an encoder.
+            key: 32 secret bytes or more, or a file with them in hexadecimal; by default a file in
+                the folder. It signs the receipts and keys the topic codes and the shard map.
+            readonly: read beside a writer; sees what it commits at the next call.
+            clock: returns the present time, aware.
+
+        Raises:
+            EncoderMismatch: the memory was made with another encoder.
+            StoreCorrupt: the path holds something else, or bytes were changed.
+            StoreLocked: another process writes to it.
+            Unsupported: the engine or the encoder isn't installed.
+        """
+        parts = open_parts(str(path_or_url), encoder, key, readonly=readonly)
+        memory = cls(parts, clock=clock)
+        done = False
+        try:
+            if not readonly:
+                finish_pending(memory._office)
+            done = True
+        finally:
+            if not done:
+                parts.store.close()
+        return memory
+
+    @property
+    def public_key(self) -> bytes:
+        """The public key that verifies this memory's receipts, as PEM."""
+        return public_pem(self._office.signer)
+
+    # -- writing
+
+    def add(
+        self,
+        items: str | Record | Iterable[str] | Iterable[Record],
+        *,
+        ids: Sequence[str] | str | None = None,
+        subject: str | None = None,
+        topic: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        mentions: Sequence[str] = (),
+        derived_from: Sequence[str] = (),
+        expires_at: datetime | None = None,
+        vectors: Floats | Sequence[Sequence[float]] | None = None,
+        progress: bool = True,
+    ) -> list[str]:
+        """Store texts or records, all or none, durably; return their ids in order.
+
+        Args:
+            items: a text, a record, or many of either.
+            ids: names for texts; random ones by default.
+            subject: whose data the texts are; for records, the default where they name nobody.
+            topic: path such as ``health/allergies``, likewise.
+            metadata: JSON values for texts, likewise.
+            mentions: other subjects that the texts are about.
+            derived_from: ids of the records that the texts were made from.
+            expires_at: aware time from which they are invisible.
+            vectors: (n, d) embeddings to use instead of the encoder's.
+            progress: show a bar on long work, when the output is a terminal.
+
+        Raises:
+            InvalidRecord: an item can't be stored, or an id is taken; nothing was stored.
+            StoreError: the store can't be written; nothing was stored.
+        """
+        given = [items] if isinstance(items, str | Record) else list(items)
+        named = [ids] if isinstance(ids, str) else ids
+        if named is not None and len(named) != len(given):
+            raise InvalidRecord(f"{len(given)} items came with {len(named)} ids")
+        common = Record(
+            text="",
+            subject=subject,
+            topic=topic,
+            metadata=MappingProxyType(dict(metadata or {})),
+            mentions=tuple(mentions),
+            derived_from=tuple(derived_from),
+            expires_at=expires_at,
+        )
+        raw = [
+            complete(item, common, "" if named is None else named[i])
+            for i, item in enumerate(given)
+        ]
+        with self._lock:
+            moment = self._clock()
+            records = [normalise(record, moment) for record in raw]
+            content = embed(self._encoder, raw, vectors, progress=progress)
+            self._store.add(records, content, self._places(records))
+        return [record.id for record in records]
+
+    def _places(self, records: Sequence[Record]) -> Floats:
+        return codes.places([split_topic(record.topic) for record in records], self._salt)
+
+    def update(
+        self,
+        id: str,
+        text: str | None = None,
+        *,
+        vector: Floats | None = None,
+        **changes: Any,
+    ) -> Record:
+        """Change fields of a stored record, in one commit, and return it.
+
+        The old version is unreachable at once; its bytes go with the next ``forget`` or ``purge``.
+
+        Args:
+            id: a stored record.
+            text: new text, embedded anew unless ``vector`` is given.
+            vector: new (d,) embedding.
+            changes: ``subject``, ``topic``, ``metadata``, ``mentions``, ``derived_from``,
+                ``expires_at``.
+
+        Raises:
+            InvalidRecord: the id isn't stored, a field isn't one, or a value can't be stored.
+        """
+        known = {"subject", "topic", "metadata", "mentions", "derived_from", "expires_at"}
+        if strange := sorted(set(changes) - known):
+            raise InvalidRecord(f"update knows no {strange[0][:80]!r}; it takes {sorted(known)}")
+        with self._lock:
+            found = self.get(id)
+            if found is None:
+                raise InvalidRecord(f"no record has the id {id[:80]!r}; add it first")
+            for name in ("mentions", "derived_from"):
+                if name in changes:
+                    changes[name] = tuple(changes[name])
+            raw = replace(found, **changes)
+            content, _ = self._store.vectors([id])
+            if text is not None:
+                raw = replace(raw, text=text)
+            if text is not None or vector is not None:
+                raw = replace(raw, vector=vector)
+                content = embed(self._encoder, [raw], None, progress=False)
+            record = normalise(raw, self._clock())
+            self._store.add([record], content, self._places([record]), replace=True)
+        return record
+
+    def delete(self, ids: str | Sequence[str]) -> Deleted:
+        """Make records unreachable, at once and durably.
+
+        Their bytes stay in the files until ``purge`` or ``forget``; use ``forget`` to erase.
+        """
+        wanted = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+        with self._lock:
+            gone = set(self._store.delete(wanted))
+        return Deleted(
+            tuple(i for i in wanted if i in gone), tuple(i for i in wanted if i not in gone)
+        )
+
+    def purge(self) -> int:
+        """Remove the bytes of everything deleted or replaced; return the pieces rewritten."""
+        with self._lock:
+            return self._store.purge().pieces
+
+    # -- forgetting
+
+    @overload
+    def forget(
+        self,
+        *,
+        ids: str | Sequence[str] | None = ...,
+        subject: str | None = ...,
+        filter: Filter | None = ...,
+        topic: str | None = ...,
+        mentions: bool = ...,
+        derived: bool = ...,
+        dry_run: Literal[False] = ...,
+        reason: str | None = ...,
+        verify: Literal["auto", "touched", "full"] = ...,
+    ) -> Receipt: ...
+
+    @overload
+    def forget(
+        self,
+        *,
+        ids: str | Sequence[str] | None = ...,
+        subject: str | None = ...,
+        filter: Filter | None = ...,
+        topic: str | None = ...,
+        mentions: bool = ...,
+        derived: bool = ...,
+        dry_run: Literal[True],
+        reason: str | None = ...,
+        verify: Literal["auto", "touched", "full"] = ...,
+    ) -> Plan: ...
+
+    def forget(
+        self,
+        *,
+        ids: str | Sequence[str] | None = None,
+        subject: str | None = None,
+        filter: Filter | None = None,
+        topic: str | None = None,
+        mentions: bool = True,
+        derived: bool = True,
+        dry_run: bool = False,
+        reason: str | None = None,
+        verify: Literal["auto", "touched", "full"] = "auto",
+    ) -> Receipt | Plan:
+        """Erase records, look for what is left, and return a signed receipt.
+
+        Give exactly one scope. Afterwards every answer equals that of a memory that never had the
+        records, and no byte of them is in the files; the receipt says how that was checked.
+
+        Args:
+            ids: records by id.
+            subject: everything whose subject this is, and what mentions it.
+            filter: everything that matches.
+            topic: everything filed under this path; the path and the cone must agree.
+            mentions: with a subject, also the others' records that mention it.
+            derived: also the records derived from those, transitively.
+            dry_run: change nothing and return the plan.
+            reason: kept as a salted commitment only.
+            verify: ``touched`` reads the files that the purge touched, ``full`` all of them and
+                the store reopened; ``auto`` is ``full`` up to 64 MiB.
+
+        Raises:
+            InvalidScope: the scope is empty or malformed, or its witnesses disagree; nothing was
+                deleted.
+            ForgetIncomplete: it stopped midway; opening the memory again finishes it.
+        """
+        wanted = (ids,) if isinstance(ids, str) else None if ids is None else tuple(ids)
+        scope = Scope(wanted, subject, filter, topic, None, mentions, derived)
+        with self._lock:
+            if dry_run:
+                return resolve(self._store, scope, self._salt)
+            return execute(self._office, scope, reason=reason or "", level=verify)
+
+    def sweep(self) -> Receipt:
+        """Forget every record that has expired."""
+        with self._lock:
+            scope = Scope(expired={"expires_at": {"$lte": self._clock()}})
+            return execute(self._office, scope, reason="", level="auto")
+
+    # -- coming and going
+
+    def export(self, path: str | Path, *, embeddings: bool = True) -> int:
+        """Write every stored record to a JSONL file (gzipped if it ends in .gz); return how many.
+
+        The file comes back by :meth:`import_` without loss. What is forgotten later stays in it:
+        a receipt covers no exports.
+
+        Args:
+            path: file to write, replaced in one step.
+            embeddings: keep the vectors, so that nothing needs to be embedded again.
+        """
+        with self._lock:
+            return write_memory(self._store, Path(path), self._encoder, embeddings=embeddings)
+
+    def import_(self, path: str | Path, *, progress: bool = True) -> list[str]:
+        """Store the records of a file that :meth:`export` wrote; return their ids.
+
+        Embeddings are taken over if they are of this memory's encoder, else made anew.
+
+        Raises:
+            InvalidRecord: a line is broken, or an id is taken; the message says which, and
+                nothing of that batch of lines was stored.
+        """
+        ids: list[str] = []
+        for records in read_memory(Path(path), self._encoder):
+            ids += self.add(records, progress=progress)
+        return ids

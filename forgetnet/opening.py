@@ -1,0 +1,98 @@
+"""Opening a memory: which folder, which engine, which encoder and which key belong together.
+
+Knows nothing of verbs. Everything that a memory was made with is checked before a record is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgetnet.encode import Encoder, resolve_encoder
+from forgetnet.errors import StoreError
+from forgetnet.files import write_durable
+from forgetnet.forget.keys import derive_salt, derive_signer, key_id, public_pem
+from forgetnet.home import (
+    Home,
+    Settings,
+    check_encoder,
+    load_settings,
+    prepare,
+    read_secret,
+    save_settings,
+)
+from forgetnet.store import Store, StoreConfig, open_store, split_url
+
+__all__ = ["Key", "Parts", "open_parts"]
+
+Key = bytes | str | Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a memory is made of."""
+
+    store: Store
+    encoder: Encoder
+    home: Home
+    url: str
+
+    @contextlib.contextmanager
+    def reopen(self) -> Iterator[Store]:
+        """Open the store once more, for reading; in memory, it is the same one."""
+        if self.home.root is None:
+            yield self.store
+            return
+        salt = derive_salt(self.home.secret)
+        store = open_store(self.url, StoreConfig(self.encoder.dim, salt, readonly=True))
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def open_parts(url: str, encoder: str | Encoder | None, key: Key, *, readonly: bool) -> Parts:
+    """Open the parts of the memory at a path or URL, making a new one where there is none.
+
+    Raises:
+        EncoderMismatch: it was made with another encoder.
+        StoreCorrupt: the path holds something else.
+        StoreError: it belongs to another key, or can't be made or read.
+        Unsupported: the engine or the encoder isn't installed.
+    """
+    engine, path = split_url(url)
+    if engine == "memory":
+        chosen = resolve_encoder(encoder)
+        home = Home(None, read_secret(None, key, create=True))
+        config = StoreConfig(chosen.dim, derive_salt(home.secret))
+        return Parts(open_store("memory://", config), chosen, home, "memory://")
+    if not path:
+        raise StoreError(f"the URL names no path; write {engine}://PATH")
+    root = Path(path).expanduser().resolve()
+    settings = load_settings(root)
+    chosen = resolve_encoder(settings.encoder if settings and encoder is None else encoder)
+    if settings:
+        check_encoder(settings, chosen.name, chosen.digest)
+    new = prepare(root, readonly=readonly)
+    home = Home(root, read_secret(root, key, create=new))
+    signer = derive_signer(home.secret)
+    fingerprint = key_id(signer.public_key())
+    if settings and settings.key != fingerprint:
+        raise StoreError(
+            f"the memory {root} belongs to another key; open it with the key it was made with"
+        )
+    config = StoreConfig(chosen.dim, derive_salt(home.secret), readonly=readonly)
+    inner = f"{engine}://{root / 'store'}"
+    store = open_store(inner, config)
+    done = False
+    try:
+        if new:
+            write_durable(root / "receipt.pub", public_pem(signer), 0o644)
+            save_settings(root, Settings(chosen.name, chosen.digest, chosen.dim, fingerprint))
+        done = True
+    finally:
+        if not done:
+            store.close()
+    return Parts(store, chosen, home, inner)

@@ -1,0 +1,179 @@
+"""The half of a memory that answers: search, get, count, figures.
+
+Changes nothing. Every verb takes the memory's lock, so that threads may share one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from forgetnet.encode import Encoder, check_vectors
+from forgetnet.errors import InvalidScope
+from forgetnet.filters import Filter
+from forgetnet.forget.keys import derive_salt
+from forgetnet.home import Home
+from forgetnet.ledger import Ledger
+from forgetnet.record import Hit, Record, Stats
+from forgetnet.retrieve import cone_of, find, narrow, near_of
+from forgetnet.store import Floats, Query, Store
+
+__all__ = ["Reader", "now"]
+
+
+def now() -> datetime:
+    """Return the present time, in UTC."""
+    return datetime.now(UTC)
+
+
+class Reader:
+    """A memory's answers; :class:`forgetnet.Memory` adds the verbs that change it."""
+
+    def __init__(
+        self, store: Store, encoder: Encoder, home: Home, clock: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._encoder = encoder
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._salt = derive_salt(home.secret)
+        self._ledger = Ledger(home.path("ledger.jsonl"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store and let go of its lock."""
+        with self._lock:
+            self._store.close()
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that this memory was opened with."""
+        return self._encoder
+
+    def _visible(self, record: Record) -> bool:
+        return record.expires_at is None or record.expires_at > self._clock()
+
+    def get(self, id: str, *, vector: bool = False) -> Record | None:
+        """Return a stored record, with its embedding if asked; None if there is none."""
+        with self._lock:
+            record = self._store.get([id]).get(id)
+            if record is None or not self._visible(record):
+                return None
+            return replace(record, vector=self._store.vectors([id])[0][0]) if vector else record
+
+    def get_all(self, filter: Filter | None = None) -> list[Record]:
+        """Return the stored records that match, by time and id."""
+        with self._lock:
+            found = [record for record in self._store.scan(filter) if self._visible(record)]
+        return sorted(found, key=lambda record: (record.created_at or now(), record.id))
+
+    def count(self, filter: Filter | None = None) -> int:
+        """Count the stored records that match."""
+        with self._lock:
+            expired = self._expired(filter)
+            return self._store.count(filter) - expired
+
+    def _expired(self, filter: Filter | None = None) -> int:
+        past: dict[str, Any] = {"expires_at": {"$lte": self._clock()}}
+        return self._store.count(past if filter is None else {"$and": [filter, past]})
+
+    def search(
+        self,
+        query: str | Floats | Sequence[float],
+        *,
+        k: int = 10,
+        subject: str | None = None,
+        filter: Filter | None = None,
+        under: str | None = None,
+        near: str | None = None,
+        weight: float = 1.0,
+    ) -> list[Hit]:
+        """Return the k records nearest in meaning, nearest first, ties by id.
+
+        Distances are exact in float64: 1 - cosine, or with ``near`` the product metric
+        ``sqrt(|q - x|^2 + (weight * d)^2)``, d the hyperbolic distance between topics.
+
+        Args:
+            query: a text, or a (d,) vector.
+            k: how many hits at most.
+            subject: only records of this subject.
+            filter: only records that match.
+            under: only records filed under this topic.
+            near: pull towards this topic.
+            weight: how strongly.
+
+        Raises:
+            InvalidRecord: the vector has another length, or isn't finite.
+            InvalidScope: the filter is malformed, or k isn't positive.
+        """
+        if k < 1:
+            raise InvalidScope(f"k must be at least 1, not {k}")
+        with self._lock:
+            request = Query(
+                self._query_vector(query),
+                k,
+                narrow(filter, subject),
+                None if under is None else cone_of(under, self._salt),
+                None if near is None else near_of(near, weight, self._salt),
+                self._clock(),
+            )
+            return find(self._store, request, under)
+
+    def _query_vector(self, query: str | Floats | Sequence[float]) -> Floats:
+        if isinstance(query, str):
+            vector: Floats = self._encoder.encode([query], progress=False)[0]
+            return vector
+        return check_vectors(np.asarray(query, np.float32).reshape(1, -1), self._encoder.dim)[0]
+
+    def topics(self) -> dict[str, int]:
+        """Count the stored records by topic."""
+        return self._tally(lambda record: record.topic)
+
+    def subjects(self) -> dict[str, int]:
+        """Count the stored records by subject."""
+        return self._tally(lambda record: record.subject)
+
+    def _tally(self, value: Callable[[Record], str | None]) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for record in self.get_all():
+            if (name := value(record)) is not None:
+                counts[name] = counts.get(name, 0) + 1
+        return dict(sorted(counts.items()))
+
+    def stats(self) -> Stats:
+        """Return figures of this memory."""
+        with self._lock:
+            paths = [p for top in self._store.files() for p in [top, *top.rglob("*")]]
+            files = [path for path in paths if path.is_file()]
+            return Stats(
+                records=self.count(),
+                subjects=len(self.subjects()),
+                topics=len(self.topics()),
+                expired=self._expired(),
+                bytes=sum(path.stat().st_size for path in files),
+                files=len(files),
+                receipts=len(self._ledger),
+                encoder=self._encoder.name,
+                dim=self._encoder.dim,
+            )
+
+    def digest(self) -> str:
+        """Hash the live records in canonical order: equal to the twin's that never had the rest."""
+        with self._lock:
+            return self._store.digest()
