@@ -175,6 +175,17 @@ def test_no_consistency_with_a_rewritten_past(size: int, draw: st.DataObject) ->
     assert not log.verify_consistency(0, size, was, now, [])
 
 
+def test_bytes_cannot_wander_between_a_node_and_its_sibling() -> None:
+    a, b, c = hashed(INPUTS[:3])
+    root, root3 = log.root([a, b]), log.root([a, b, c])
+    assert log.verify_inclusion(a, 0, 2, [b], root)
+    assert not log.verify_inclusion(a[:-1], 0, 2, [a[-1:] + b], root)
+    assert not log.verify_inclusion(a + b[:1], 0, 2, [b[1:]], root)
+    assert log.verify_consistency(2, 3, root, root3, [c])
+    assert not log.verify_consistency(2, 3, root, root3, [c, b""])
+    assert not log.verify_consistency(1, 2, a[:-1], root, [a[-1:] + b])
+
+
 def test_asking_for_what_is_not_there_is_refused() -> None:
     for call in (
         lambda: log.inclusion_proof([], 0),

@@ -197,6 +197,9 @@ def test_a_rewritten_or_shortened_ledger_is_noticed(facts: Facts) -> None:
             receipt.verify(PEM, ledger=ledger)
     first.append(receipt.entry)
     assert receipt.verify(PEM, ledger=first).proven
+    late = build(facts=replace(facts, ledger_size=5, ledger_root=first.root()), signer=SIGNER)
+    first.append(late.entry)
+    assert late.check(PEM, ledger=first)
 
 
 # ------------------------------------------------------------------------------- for people
