@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _ZEROS = bytes(1 << 20)
+_HEAD = 4096
 
 
 def sync_dir(path: Path) -> None:
@@ -46,10 +47,12 @@ def write_durable(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Replace the file ``path`` with ``data`` in one step: old or new after a crash, never between.
 
     Raises:
-        OSError: the disk is full or read-only; ``path`` is unchanged and no temporary file stays.
+        OSError: the disk is full or read-only: ``path`` is unchanged and no temporary file stays;
+            or its folder can't be synced: ``path`` is new, and old again after a power failure.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    replaced = False
     try:
         try:
             _write_all(fd, data)
@@ -57,17 +60,20 @@ def write_durable(path: Path, data: bytes, mode: int = 0o600) -> None:
         finally:
             os.close(fd)
         temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+        replaced = True
+    finally:
+        if not replaced:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
     sync_dir(path.parent)
 
 
 def append_durable(path: Path, data: bytes, mode: int = 0o600) -> int:
     """Append ``data`` to ``path`` durably and return the file's size before.
 
-    On failure the file is cut back to that size, so that no torn end stays behind.
+    Raises:
+        OSError: the file is cut back to that size where the disk allows; what a torn end would
+            mean is the caller's to know.
     """
     created = not path.exists()
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode)
@@ -79,6 +85,7 @@ def append_durable(path: Path, data: bytes, mode: int = 0o600) -> int:
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(fd, before)
+                os.fsync(fd)
             raise
     finally:
         os.close(fd)
@@ -88,11 +95,16 @@ def append_durable(path: Path, data: bytes, mode: int = 0o600) -> int:
 
 
 def truncate_durable(path: Path, size: int) -> None:
-    """Zero what lies behind ``size`` in ``path``, then cut the file there, durably."""
+    """Zero what lies behind ``size`` in ``path``, then cut the file there, durably.
+
+    The first bytes go first, so that a crash leaves either all of the end or one that begins with
+    zeros.
+    """
     fd = os.open(path, os.O_WRONLY)
     try:
         end = os.fstat(fd).st_size
-        _zero(fd, size, end)
+        _zero(fd, size, min(size + _HEAD, end))
+        _zero(fd, size + _HEAD, end)
         os.ftruncate(fd, size)
         os.fsync(fd)
     finally:
@@ -107,27 +119,41 @@ def _zero(fd: int, start: int, end: int) -> None:
 
 
 def shred(path: Path) -> None:
-    """Overwrite the file ``path`` with zeros, fsync, unlink; a missing file is fine."""
+    """Overwrite the file ``path`` with zeros, fsync, unlink; a missing file is fine.
+
+    A symbolic link is unlinked, and what it points to is left alone.
+    """
+    if _erase(path):
+        sync_dir(path.parent)
+
+
+def _erase(path: Path) -> bool:
     try:
-        fd = os.open(path, os.O_WRONLY)
+        if not path.is_symlink():
+            fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+            try:
+                _zero(fd, 0, os.fstat(fd).st_size)
+            finally:
+                os.close(fd)
+        path.unlink()
     except FileNotFoundError:
-        return
-    try:
-        _zero(fd, 0, os.fstat(fd).st_size)
-    finally:
-        os.close(fd)
-    path.unlink(missing_ok=True)
-    sync_dir(path.parent)
+        return False
+    return True
 
 
 def shred_tree(root: Path) -> None:
-    """Shred every file below ``root`` and remove the folders; a missing folder is fine."""
-    if not root.exists():
+    """Shred every file below ``root`` and remove the folders; a missing folder is fine.
+
+    What a symbolic link points to is left alone.
+    """
+    if root.is_symlink() or not root.is_dir():
+        shred(root)
         return
-    for folder, _, names in os.walk(root, topdown=False):
-        for name in names:
-            shred(Path(folder) / name)
-        os.rmdir(folder)
+    for folder, folders, names in os.walk(root, topdown=False):
+        links = [name for name in folders if (Path(folder) / name).is_symlink()]
+        for name in names + links:
+            _erase(Path(folder) / name)
+        Path(folder).rmdir()
     sync_dir(root.parent)
 
 

@@ -35,22 +35,28 @@ FIELDS = (
 )
 
 
+_DEPTH = 64
+
+
 def _comparable(a: object, b: object) -> bool:
     if isinstance(a, bool) or isinstance(b, bool):
         return isinstance(a, bool) and isinstance(b, bool)
-    if isinstance(a, int | float) and isinstance(b, int | float):
-        return True
-    return isinstance(a, str) and isinstance(b, str) or (
-        isinstance(a, datetime) and isinstance(b, datetime)
-    )
+    kinds: tuple[Any, ...] = (int | float, str, datetime)
+    return any(isinstance(a, kind) and isinstance(b, kind) for kind in kinds)
 
 
-def _equal(a: object, b: object) -> bool:
-    if isinstance(a, tuple):
-        return isinstance(b, list | tuple) and list(a) == list(b)
-    if isinstance(a, bool) is not isinstance(b, bool):
-        return False
-    return a == b
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, list | tuple):
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(_equal, a, b))
+    if isinstance(a, Mapping):
+        return (
+            isinstance(b, Mapping)
+            and a.keys() == b.keys()
+            and all(_equal(value, b[key]) for key, value in a.items())
+        )
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    return bool(a == b)
 
 
 def _contains(a: Any, b: object) -> bool:
@@ -58,7 +64,7 @@ def _contains(a: Any, b: object) -> bool:
         return isinstance(b, str) and b in a
     if isinstance(a, list | tuple):
         return any(_equal(item, b) for item in a)
-    return isinstance(a, dict) and isinstance(b, str) and b in a
+    return isinstance(a, Mapping) and isinstance(b, str) and b in a
 
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -86,45 +92,84 @@ def _getter(name: str) -> Callable[[Record], Any]:
     )
 
 
+def _check_plain(name: str, operator: str, value: Any, depth: int) -> None:
+    """Refuse what no record can hold: it would match nothing, silently."""
+    if depth > _DEPTH:
+        raise InvalidScope(f"{operator} on {name[:80]!r} has a value nested too deeply")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_plain(name, operator, key, depth + 1)
+            _check_plain(name, operator, item, depth + 1)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_plain(name, operator, item, depth + 1)
+    elif isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise InvalidScope(f"{operator} on {name[:80]!r} needs a time with a time zone")
+    elif value is not None and not isinstance(value, str | int | float):
+        raise InvalidScope(
+            f"{operator} on {name[:80]!r} has a value of type {type(value).__name__}; use strings, "
+            "numbers, booleans, None, times, and lists or dicts of them"
+        )
+
+
 def _check_value(name: str, operator: str, value: Any) -> None:
-    if operator in ("$in", "$nin") and not isinstance(value, list | tuple | set | frozenset):
-        raise InvalidScope(f"{operator} on {name[:80]!r} needs a list of values")
-    if isinstance(value, datetime) and value.tzinfo is None:
-        raise InvalidScope(f"{operator} on {name[:80]!r} needs a time with a time zone")
+    if operator in ("$in", "$nin"):
+        if not isinstance(value, list | tuple | set | frozenset):
+            raise InvalidScope(f"{operator} on {name[:80]!r} needs a list of values")
+        value = list(value)
+    _check_plain(name, operator, value, 0)
     if operator in ("$gt", "$gte", "$lt", "$lte") and not isinstance(
         value, int | float | str | datetime
     ):
         raise InvalidScope(f"{operator} on {name[:80]!r} needs a number, a string or a time")
 
 
-def _field(name: str, condition: Any) -> Predicate:
+def _field(name: str, condition: Any, depth: int) -> Predicate:
     get = _getter(name)
     if not isinstance(condition, Mapping):
-        _check_value(name, "$eq", condition)
-        return lambda record: _equal(get(record), condition)
+        return _test(name, get, "$eq", condition)
     if not condition:
         raise InvalidScope(f"the condition on {name[:80]!r} is empty")
-    tests = []
-    for operator, value in condition.items():
-        if operator == "$not":
-            inner = _field(name, value)
-            tests.append(lambda record, inner=inner: not inner(record))
-            continue
-        if operator not in _OPERATORS:
-            raise InvalidScope(
-                f"unknown operator {str(operator)[:80]!r}; there are {', '.join(_OPERATORS)}, "
-                "$and, $or and $not"
-            )
-        _check_value(name, operator, value)
-        compare = _OPERATORS[operator]
-        tests.append(lambda record, c=compare, v=value: c(get(record), v))
-    return _all(tests)
+    _check_depth(depth)
+    return _all(
+        [
+            _not(_field(name, value, depth + 1))
+            if operator == "$not"
+            else _test(name, get, operator, value)
+            for operator, value in condition.items()
+        ]
+    )
+
+
+def _test(name: str, get: Callable[[Record], Any], operator: str, value: Any) -> Predicate:
+    if operator not in _OPERATORS:
+        raise InvalidScope(
+            f"unknown operator {str(operator)[:80]!r}; there are {', '.join(_OPERATORS)}, "
+            "$and, $or and $not"
+        )
+    _check_value(name, operator, value)
+    compare = _OPERATORS[operator]
+    return lambda record: compare(get(record), value)
 
 
 def _all(tests: list[Predicate]) -> Predicate:
     if len(tests) == 1:
         return tests[0]
     return lambda record: all(test(record) for test in tests)
+
+
+def _any(tests: list[Predicate]) -> Predicate:
+    return lambda record: any(test(record) for test in tests)
+
+
+def _not(test: Predicate) -> Predicate:
+    return lambda record: not test(record)
+
+
+def _check_depth(depth: int) -> None:
+    if depth >= _DEPTH:
+        raise InvalidScope(f"a filter is nested more than {_DEPTH} levels deep; write it flatter")
 
 
 def compile_filter(where: Filter | None) -> Predicate:
@@ -135,24 +180,27 @@ def compile_filter(where: Filter | None) -> Predicate:
     """
     if where is None:
         return lambda _: True
+    return _compile(where, 0)
+
+
+def _compile(where: Any, depth: int) -> Predicate:
     if not isinstance(where, Mapping) or not where:
         raise InvalidScope(
             "a filter is a dict with at least one condition, as {'subject': 'ann'}; "
             "leave it out to mean every record"
         )
+    _check_depth(depth)
     tests: list[Predicate] = []
     for name, condition in where.items():
         if name in ("$and", "$or"):
             if not isinstance(condition, list | tuple) or not condition:
                 raise InvalidScope(f"{name} needs a list of at least one filter")
-            parts = [compile_filter(part) for part in condition]
-            joined = all if name == "$and" else any
-            tests.append(lambda r, parts=parts, joined=joined: joined(p(r) for p in parts))
+            parts = [_compile(part, depth + 1) for part in condition]
+            tests.append(_all(parts) if name == "$and" else _any(parts))
         elif name == "$not":
-            inner = compile_filter(condition)
-            tests.append(lambda record, inner=inner: not inner(record))
+            tests.append(_not(_compile(condition, depth + 1)))
         else:
-            tests.append(_field(str(name), condition))
+            tests.append(_field(str(name), condition, depth))
     return _all(tests)
 
 

@@ -9,7 +9,7 @@ vector and a place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import faiss
@@ -21,11 +21,68 @@ from forgetnet.store import PLACE_DIM, Cone, Floats, Near
 __all__ = ["FlatIndex"]
 
 _BLOCK = 16_384
-_SPARE = 32
-_FEW = 2_048
+_SPARE = 16
+_FEW = 1_024
+_CHUNK = 8_192
+_PLACE_BYTES = 4 * PLACE_DIM
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+
+class _Places:
+    """The distinct places of rows, each once, under a small number; freed ones are zeroed."""
+
+    def __init__(self) -> None:
+        self.values = np.zeros((0, PLACE_DIM), np.float32)
+        self.rows = np.zeros(0, np.int64)
+        self._codes: dict[bytes, int] = {}
+        self._free: list[int] = []
+
+    def add(self, place: Floats) -> npt.NDArray[np.int32]:
+        """Give each row the number of its place, and count it in."""
+        data = np.ascontiguousarray(place, np.float32).tobytes()
+        keys = [data[i : i + _PLACE_BYTES] for i in range(0, len(data), _PLACE_BYTES)]
+        for key in set(keys) - self._codes.keys():
+            self._new(key)
+        found = np.fromiter((self._codes[key] for key in keys), np.int32, len(keys))
+        self.rows += np.bincount(found, minlength=len(self.rows))
+        return found
+
+    def _new(self, key: bytes) -> None:
+        if not self._free:
+            size = len(self.rows)
+            grown = 2 * size + 16
+            self._free.extend(reversed(range(size, grown)))
+            self.rows = np.concatenate([self.rows, np.zeros(grown - size, np.int64)])
+            more = np.zeros((grown - size, PLACE_DIM), np.float32)
+            self.values = np.concatenate([self.values, more])
+        code = self._codes[key] = self._free.pop()
+        self.values[code] = np.frombuffer(key, np.float32)
+
+    def drop(self, code: int) -> None:
+        """Count a row out."""
+        self.rows[code] -= 1
+        if not self.rows[code]:
+            del self._codes[self.values[code].tobytes()]
+            self.values[code] = 0.0
+            self._free.append(code)
+
+    def inside(self, cone: Cone) -> npt.NDArray[np.bool_]:
+        """Tell by number which places lie in the half-space or are its apex."""
+        # Pair by pair in float64: one product per distinct place, in a fixed order of summation.
+        products = (self.values.astype(np.float64) * cone.query).sum(axis=1)
+        apex = (self.values == cone.apex).all(axis=1)
+        found: npt.NDArray[np.bool_] = (products > cone.threshold) | apex
+        return found
+
+    def pulls(self, near: Near, codes: npt.NDArray[np.int32]) -> Doubles:
+        """Square the weighted distances of the places of ``codes`` from a point."""
+        used = np.unique(codes)
+        table = np.zeros(len(self.rows))
+        table[used] = (near.weight * near.distance(self.values[used])) ** 2
+        pulls: Doubles = table[codes]
+        return pulls
 
 
 class FlatIndex:
@@ -37,10 +94,7 @@ class FlatIndex:
         self._ids: list[str] = []
         self._slots: dict[str, int] = {}
         self._codes = np.zeros(0, np.int32)
-        self._places = np.zeros((0, PLACE_DIM), np.float32)
-        self._place_rows: list[int] = []
-        self._place_code: dict[bytes, int] = {}
-        self._free: list[int] = []
+        self._places = _Places()
         # |fl(x.q) - x.q| <= gamma_d |x||q| for unit vectors (Higham 2002, eq. 3.5), doubled for
         # the rounding of norms.
         self._bound = 2 * (dim + 8) * 2.0**-24
@@ -55,15 +109,13 @@ class FlatIndex:
         """Append rows with new ids; (n, d) content and (n, 17) places."""
         start, n = len(self._ids), len(ids)
         self._reserve(start + n)
-        for first in range(0, n, _BLOCK):
-            part = content[first : first + _BLOCK]
-            slot = start + first
-            block, offset = divmod(slot, _BLOCK)
-            head = min(len(part), _BLOCK - offset)
-            self._blocks[block][offset : offset + head] = part[:head]
-            if head < len(part):
-                self._blocks[block + 1][: len(part) - head] = part[head:]
-        self._codes[start : start + n] = self._encode_places(place)
+        done = 0
+        while done < n:
+            block, offset = divmod(start + done, _BLOCK)
+            part = content[done : done + _BLOCK - offset]
+            self._blocks[block][offset : offset + len(part)] = part
+            done += len(part)
+        self._codes[start : start + n] = self._places.add(place)
         self._ids.extend(ids)
         self._slots.update(zip(ids, range(start, start + n), strict=True))
 
@@ -75,42 +127,16 @@ class FlatIndex:
             grown[: len(self._codes)] = self._codes
             self._codes = grown
 
-    def _encode_places(self, place: Floats) -> npt.NDArray[np.int32]:
-        """Give each distinct place a small number, and count its rows."""
-        place = np.ascontiguousarray(place, np.float32)
-        rows = place.view(np.dtype((np.void, place.dtype.itemsize * PLACE_DIM))).ravel()
-        distinct, inverse, counts = np.unique(rows, return_inverse=True, return_counts=True)
-        codes = np.empty(len(distinct), np.int32)
-        for i, (key, n) in enumerate(zip(distinct, counts, strict=True)):
-            codes[i] = self._place(key.tobytes(), int(n))
-        return codes[inverse]
-
-    def _place(self, key: bytes, rows: int) -> int:
-        code = self._place_code.get(key)
-        if code is None:
-            if not self._free:
-                more = range(len(self._place_rows), 2 * len(self._place_rows) + 16)
-                self._free.extend(reversed(more))
-                self._place_rows.extend(0 for _ in more)
-                grown = np.zeros((len(self._place_rows), PLACE_DIM), np.float32)
-                grown[: len(self._places)] = self._places
-                self._places = grown
-            code = self._free.pop()
-            self._places[code] = np.frombuffer(key, np.float32)
-            self._place_code[key] = code
-        self._place_rows[code] += rows
-        return code
-
     def remove(self, ids: Iterable[str]) -> None:
         """Remove rows; their memory is overwritten."""
         for record_id in ids:
             slot = self._slots.pop(record_id)
-            self._drop_place(int(self._codes[slot]))
+            self._places.drop(int(self._codes[slot]))
             last = len(self._ids) - 1
             moved = self._ids.pop()
-            row = self._row(last)
+            row = self._blocks[last // _BLOCK][last % _BLOCK]
             if slot != last:
-                self._row(slot)[:] = row
+                self._blocks[slot // _BLOCK][slot % _BLOCK] = row
                 self._codes[slot] = self._codes[last]
                 self._ids[slot] = moved
                 self._slots[moved] = slot
@@ -120,40 +146,38 @@ class FlatIndex:
         if spare > 0:
             del self._blocks[-spare:]
 
-    def _drop_place(self, code: int) -> None:
-        self._place_rows[code] -= 1
-        if self._place_rows[code] == 0:
-            del self._place_code[self._places[code].tobytes()]
-            self._places[code] = 0.0
-            self._free.append(code)
-
-    def _row(self, slot: int) -> Floats:
-        row: Floats = self._blocks[slot // _BLOCK][slot % _BLOCK]
-        return row
-
     def vectors(self, ids: Sequence[str]) -> tuple[Floats, Floats]:
         """Return (n, d) content and (n, 17) place of present ids, in order."""
         slots = np.fromiter((self._slots[i] for i in ids), np.int64, len(ids))
-        return self._content(slots), self._places[self._codes[slots]]
+        return self._content(slots), self._places.values[self._codes[slots]]
 
     def _content(self, slots: Ints) -> Floats:
+        if len(self._blocks) == 1:
+            only: Floats = self._blocks[0][slots]
+            return only
         out = np.empty((len(slots), self.dim), np.float32)
+        if len(slots) <= 4 * len(self._blocks):
+            for i, slot in enumerate(slots.tolist()):
+                out[i] = self._blocks[slot // _BLOCK][slot % _BLOCK]
+            return out
         blocks = slots // _BLOCK
-        for block in np.unique(blocks):
+        for block in np.unique(blocks).tolist():
             mask = blocks == block
             out[mask] = self._blocks[block][slots[mask] % _BLOCK]
         return out
 
+    def _rows(self) -> Iterator[tuple[int, Floats]]:
+        """Iterate over the blocks: first slot, and rows in use."""
+        n = len(self._ids)
+        for start in range(0, n, _BLOCK):
+            yield start, self._blocks[start // _BLOCK][: min(_BLOCK, n - start)]
+
     def cone(self, cone: Cone) -> set[str]:
         """Return the ids whose place lies in the half-space or is its apex."""
-        return {self._ids[slot] for slot in np.flatnonzero(self._in_cone(cone))}
+        return {self._ids[slot] for slot in np.flatnonzero(self._in_cone(cone)).tolist()}
 
     def _in_cone(self, cone: Cone) -> npt.NDArray[np.bool_]:
-        # Pair by pair in float64: one product per distinct place, in a fixed order of summation.
-        products = (self._places.astype(np.float64) * cone.query).sum(axis=1)
-        apex = (self._places == cone.apex).all(axis=1)
-        inside: npt.NDArray[np.bool_] = (products > cone.threshold) | apex
-        return inside[self._codes[: len(self._ids)]]
+        return self._places.inside(cone)[self._codes[: len(self._ids)]]
 
     def search(
         self,
@@ -180,11 +204,12 @@ class FlatIndex:
         k = min(k, n)
         if k <= 0:
             return []
+        query = np.ascontiguousarray(vector, np.float32)
         if slots is not None and n <= max(_FEW, 4 * k):
-            return self._decide(vector, slots, k, near)
+            return self._decide(query, slots, k, near)
         if slots is None and near is None:
-            return self._search_all(vector, k)
-        return self._search_scored(vector, k, slots, near)
+            return self._search_all(query, k)
+        return self._search_scored(query, k, slots, near)
 
     def _allowed(
         self, only: Iterable[str] | None, without: Iterable[str], cone: Cone | None
@@ -201,74 +226,92 @@ class FlatIndex:
         mask[gone] = False
         return np.flatnonzero(mask)
 
-    def _search_all(self, vector: Floats, k: int) -> list[tuple[str, float]]:
+    def _search_all(self, query: Floats, k: int) -> list[tuple[str, float]]:
         """FAISS proposes from every row; widen until the bound proves the top k."""
         n = len(self._ids)
         want = min(n, k + _SPARE)
-        query = np.ascontiguousarray(vector, np.float32)
         while True:
-            scores, slots = self._propose(query, want)
-            decided = self._decide(vector, slots, k, None)
-            floor = float(scores.min()) + self._bound
-            if want == n or 1.0 - decided[-1][1] > floor:
+            lowest, slots = self._propose(query, want)
+            decided = self._decide(query, slots, k, None)
+            if want == n or 1.0 - decided[-1][1] > lowest + self._bound:
                 return decided
             want = min(n, 4 * want)
 
-    def _propose(self, query: Floats, want: int) -> tuple[Floats, Ints]:
-        n = len(self._ids)
-        if n <= _BLOCK:
-            return _top(self._blocks[0][:n] @ query, want)
-        parts = []
-        for start in range(0, n, _BLOCK):
-            rows = self._blocks[start // _BLOCK][: min(_BLOCK, n - start)]
-            found = min(want, len(rows))
-            scores, slots = faiss.knn(query[None], rows, found, metric=faiss.METRIC_INNER_PRODUCT)
-            parts.append((scores[0], slots[0] + start))
-        scores = np.concatenate([part[0] for part in parts])
-        best = _top(scores, want)
-        return best[0], np.concatenate([part[1] for part in parts])[best[1]]
+    def _propose(self, query: Floats, want: int) -> tuple[float, Ints]:
+        """Return the slots of the ``want`` best float32 scores, and the lowest of these."""
+        scores: list[Floats] = []
+        slots: list[Ints] = []
+        pointer = faiss.swig_ptr(query)
+        threads = faiss.omp_get_max_threads()
+        # FAISS splits queries among threads, never the rows of one: others would only wait.
+        faiss.omp_set_num_threads(1)
+        try:
+            for start, rows in self._rows():
+                found = min(want, len(rows))
+                score, slot = np.empty(found, np.float32), np.empty(found, np.int64)
+                out = faiss.swig_ptr(score), faiss.swig_ptr(slot)
+                faiss.knn_inner_product(
+                    pointer, faiss.swig_ptr(rows), self.dim, 1, len(rows), found, *out
+                )
+                scores.append(score)
+                slots.append(slot + start)
+        finally:
+            faiss.omp_set_num_threads(threads)
+        if len(scores) == 1:
+            return float(scores[0][-1]), slots[0]
+        best, order = _top(np.concatenate(scores), want)
+        return float(best.min()), np.concatenate(slots)[order]
 
     def _search_scored(
-        self, vector: Floats, k: int, slots: Ints | None, near: Near | None
+        self, query: Floats, k: int, slots: Ints | None, near: Near | None
     ) -> list[tuple[str, float]]:
         """Score every allowed row in float32, then decide among the best in float64."""
         n = len(self._ids)
-        cosines = np.concatenate([
-            self._blocks[start // _BLOCK][: min(_BLOCK, n - start)] @ vector
-            for start in range(0, n, _BLOCK)
-        ]).astype(np.float64)
-        scores = cosines if near is None else -self._mixed(cosines, np.arange(n), near)
-        bound = self._bound if near is None else 2 * self._bound + 1e-9
+        scores = np.empty(n, np.float32)
+        inner_products = faiss.fvec_inner_products_ny  # type: ignore[attr-defined]  # no stub
+        for start, rows in self._rows():
+            out = scores[start : start + len(rows)]
+            pointers = faiss.swig_ptr(out), faiss.swig_ptr(query), faiss.swig_ptr(rows)
+            inner_products(*pointers, self.dim, len(rows))
         chosen = np.arange(n) if slots is None else slots
-        scores = scores[chosen]
+        wide = scores[chosen].astype(np.float64)
+        bound = self._bound
+        if near is not None:
+            wide, bound = -self._mixed(wide, chosen, near), 2 * bound
         want = min(len(chosen), k + _SPARE)
         while True:
-            best, order = _top(scores, want)
-            decided = self._decide(vector, chosen[order], k, near)
+            best, order = _top(wide, want)
+            decided = self._decide(query, chosen[order], k, near)
             last = decided[-1][1]
             exact = 1.0 - last if near is None else -(last * last)
-            if want == len(chosen) or exact > float(best.min()) + bound:
+            # The last term is for the rounding of float64 itself, where a pull is large.
+            if want == len(chosen) or exact - float(best.min()) > bound + 1e-14 * abs(exact):
                 return decided
             want = min(len(chosen), 4 * want)
 
     def _mixed(self, cosines: Doubles, slots: Ints, near: Near) -> Doubles:
         """Squared product metric of chordal distance in meaning and distance of places."""
-        pulls = (near.weight * near.distance(self._places)) ** 2
-        mixed: Doubles = np.maximum(0.0, 2.0 - 2.0 * cosines) + pulls[self._codes[slots]]
+        chords = np.maximum(0.0, 2.0 - 2.0 * cosines)
+        mixed: Doubles = chords + self._places.pulls(near, self._codes[slots])
         return mixed
 
     def _decide(
-        self, vector: Floats, slots: Ints, k: int, near: Near | None
+        self, query: Floats, slots: Ints, k: int, near: Near | None
     ) -> list[tuple[str, float]]:
         """Score pair by pair in float64 (products of float32 are exact there), order, cut."""
-        cosines = (self._content(slots) * vector.astype(np.float64)).sum(axis=1)
+        wide = query.astype(np.float64)
+        parts = [
+            (self._content(slots[i : i + _CHUNK]) * wide).sum(axis=1)
+            for i in range(0, len(slots), _CHUNK)
+        ]
+        cosines = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if near is None:
             distances = 1.0 - cosines
         else:
             distances = np.sqrt(self._mixed(cosines, slots, near))
         ids = self._ids
-        ranked = sorted(zip(distances.tolist(), (ids[s] for s in slots.tolist()), strict=True))
-        return [(record_id, distance) for distance, record_id in ranked[:k]]
+        pairs = zip(distances.tolist(), [ids[slot] for slot in slots.tolist()], strict=True)
+        return [(record_id, distance) for distance, record_id in sorted(pairs)[:k]]
 
 
 def _top(scores: npt.NDArray[Any], want: int) -> tuple[npt.NDArray[Any], Ints]:

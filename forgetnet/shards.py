@@ -12,7 +12,7 @@ import hashlib
 import hmac
 from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["KEY_BITS", "find", "internal", "leaves", "region", "shard_key"]
+__all__ = ["KEY_BITS", "find", "internal", "leaves", "regions", "shard_key"]
 
 KEY_BITS = 64
 
@@ -51,18 +51,32 @@ def find(inner: Collection[str], key: str) -> str:
     return key
 
 
-def region(totals: Mapping[str, int], leaf: str, cap: int) -> str:
-    """Return the node whose subtree must be laid out anew when ``leaf`` has changed.
+def regions(live: Mapping[str, Mapping[str, int]], touched: Iterable[str], cap: int) -> list[str]:
+    """Return the nodes whose subtrees must be laid out anew when ``touched`` leaves have changed.
 
-    It is the highest ancestor whose live records fit the cap (its leaves merge), else the leaf.
+    For each it is the highest node above that should be a leaf now, so that its leaves merge;
+    else the leaf itself. No node lies below another.
 
     Args:
-        totals: live records by present leaf.
-        leaf: a prefix, present in ``totals`` or not.
+        live: live records by key, by present leaf.
+        touched: leaves, present in ``live`` or not.
         cap: most records that a leaf of several subjects may hold.
     """
-    for i in range(len(leaf)):
-        node = leaf[:i]
-        if sum(n for prefix, n in totals.items() if prefix.startswith(node)) <= cap:
-            return node
-    return leaf
+    totals: dict[str, int] = {}
+    subjects: dict[str, int] = {}
+    for prefix, counts in live.items():
+        n = sum(counts.values())
+        for i in range(len(prefix) + 1):
+            node = prefix[:i]
+            totals[node] = totals.get(node, 0) + n
+            subjects[node] = subjects.get(node, 0) + len(counts)
+    found: list[str] = []
+    for leaf in touched:
+        above = (leaf[:i] for i in range(len(leaf)))
+        fits = (n for n in above if totals.get(n, 0) <= cap or subjects[n] == 1)
+        found.append(next(fits, leaf))
+    kept: list[str] = []
+    for node in sorted(set(found)):
+        if not kept or not node.startswith(kept[-1]):
+            kept.append(node)
+    return kept

@@ -57,6 +57,18 @@ class Capabilities:
     readers: bool
     search_paths: tuple[str, ...]
 
+    def pick(self, path: str) -> str:
+        """Return the search path asked for; the one that serves for an empty name.
+
+        Raises:
+            Unsupported: the engine has no such path.
+        """
+        if path and path not in self.search_paths:
+            raise Unsupported(
+                f"no search path is called {path[:80]!r}; there are {', '.join(self.search_paths)}"
+            )
+        return path or self.search_paths[0]
+
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
@@ -200,7 +212,7 @@ class Store(Protocol):
         ...
 
     def state(self) -> str:
-        """Hash what names the present state, without reading the rows; may differ for equal sets."""
+        """Hash what names the present state, rows unread; may differ for equal sets."""
         ...
 
     def files(self, ids: Sequence[str] | None = None) -> list[Path]:

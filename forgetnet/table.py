@@ -7,16 +7,21 @@ table holds exactly the live set: what is removed leaves no entry behind in any 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
 
 from forgetnet.errors import InvalidRecord, StoreError
 from forgetnet.filters import Filter, compile_filter, required
 from forgetnet.index import FlatIndex
 from forgetnet.record import Record, canonical_bytes, id_hash
-from forgetnet.store import Cone, Floats, Query
+from forgetnet.store import PLACE_DIM, Cone, Floats, Query
 
-__all__ = ["Table", "check_batch"]
+__all__ = ["Table", "check_batch", "query_vector"]
 
+# How far the square of a vector's norm may be from 1: what float16 and float32 encoders give.
+_UNIT = 2e-3
 _SINGLE = ("subject", "topic")
 _MANY = ("mentions", "derived_from")
 
@@ -27,30 +32,58 @@ def check_batch(
     place: Floats,
     live: Mapping[str, Record],
     *,
+    dim: int,
     replace: bool,
 ) -> None:
-    """Check the shapes and ids of a batch before anything is stored.
+    """Check the shapes, numbers and ids of a batch before anything is stored.
 
     Raises:
-        InvalidRecord: an id comes twice, or is live already and ``replace`` is off.
+        InvalidRecord: vectors aren't (n, dim) unit vectors, places aren't (n, 17) finite numbers,
+            an id comes twice, or is live already and ``replace`` is off.
     """
-    if len(content) != len(records) or len(place) != len(records):
-        raise InvalidRecord(
-            f"{len(records)} records came with {len(content)} vectors and {len(place)} places"
-        )
-    seen: set[str] = set()
-    twice = []
-    for record in records:
-        if record.id in seen:
-            twice.append(record.id)
-        seen.add(record.id)
-    if twice:
-        raise InvalidRecord(f"ids that come twice in one batch: {_some(twice)}; nothing was stored")
-    if not replace and (known := [i for i in seen if i in live]):
+    _check_matrix("content vectors", content, len(records), dim)
+    _check_matrix("places", place, len(records), PLACE_DIM)
+    squares = np.einsum("ij,ij->i", content, content)
+    if len(long := np.flatnonzero(np.abs(squares - 1.0) > _UNIT)):
+        ids = _some([records[i].id for i in long.tolist()])
+        raise InvalidRecord(f"vectors that don't have length 1: {ids}; nothing was stored")
+    ids_seen = {record.id for record in records}
+    if len(ids_seen) < len(records):
+        counts = Counter(record.id for record in records)
+        twice = _some([i for i, n in counts.items() if n > 1])
+        raise InvalidRecord(f"ids that come twice in one batch: {twice}; nothing was stored")
+    if not replace and (known := [i for i in ids_seen if i in live]):
         raise InvalidRecord(
             f"ids that are stored already: {_some(known)}; use update to change a record; "
             "nothing was stored"
         )
+
+
+def _check_matrix(name: str, values: Floats, n: int, width: int) -> None:
+    if values.shape != (n, width):
+        raise InvalidRecord(
+            f"{n} records need {name} of the shape {(n, width)}, not {values.shape}; "
+            "nothing was stored"
+        )
+    if not np.isfinite(values).all():
+        raise InvalidRecord(f"{name} hold NaN or infinite numbers; nothing was stored")
+
+
+def query_vector(query: Query, dim: int) -> Floats:
+    """Return the checked (dim,) float32 vector of a query.
+
+    Raises:
+        InvalidRecord: it isn't a unit vector of length ``dim``.
+    """
+    vector: Floats = np.ascontiguousarray(query.vector, np.float32)
+    if vector.shape != (dim,):
+        raise InvalidRecord(f"a query vector has the shape {vector.shape}, not {(dim,)}")
+    if not abs(float(vector @ vector) - 1.0) <= _UNIT:
+        raise InvalidRecord(
+            "a query vector doesn't have length 1; divide it by its norm, which must be finite and "
+            "not 0"
+        )
+    return vector
 
 
 def _some(ids: Sequence[str]) -> str:
@@ -105,14 +138,15 @@ class Table:
         return self.flat.vectors(ids)
 
     def scan(self, where: Filter | None = None) -> Iterator[Record]:
-        """Iterate over the live records that match a filter."""
+        """Iterate over the records that are live now and match a filter."""
         matches = compile_filter(where)
         if where is None:
-            yield from list(self.records.values())
-            return
-        for record in [self.records[i] for i in self._candidates(where)]:
-            if matches(record):
-                yield record
+            return iter(list(self.records.values()))
+        return filter(matches, [self.records[i] for i in self._candidates(where)])
+
+    def count(self, where: Filter | None = None) -> int:
+        """Count the live records that match a filter."""
+        return len(self) if where is None else sum(1 for _ in self.scan(where))
 
     def _candidates(self, where: Filter) -> Iterable[str]:
         """Return ids among which every match lies: the smallest group an index offers."""
@@ -132,6 +166,7 @@ class Table:
 
     def search(self, query: Query) -> list[tuple[str, float]]:
         """Answer a query exactly; see :meth:`forgetnet.store.Store.search`."""
+        vector = query_vector(query, self.flat.dim)
         only = None
         if query.where is not None:
             only = [record.id for record in self.scan(query.where)]
@@ -143,7 +178,7 @@ class Table:
                 if (end := self.records[i].expires_at) is not None and end <= query.at
             ]
         return self.flat.search(
-            query.vector, query.k, only=only, without=without, cone=query.cone, near=query.near
+            vector, query.k, only=only, without=without, cone=query.cone, near=query.near
         )
 
     def cone(self, cone: Cone) -> set[str]:

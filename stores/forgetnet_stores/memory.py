@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from forgetnet.filters import Filter, compile_filter
+import numpy as np
+
+from forgetnet.errors import StoreError
+from forgetnet.filters import Filter
 from forgetnet.record import Record
 from forgetnet.store import Capabilities, Cone, Floats, Purged, Query, StoreConfig
 from forgetnet.table import Table, check_batch
@@ -25,64 +28,74 @@ class MemoryStore:
 
     def __init__(self, path: Path, config: StoreConfig) -> None:
         del path
-        self._table = Table(config.dim)
+        self._table: Table | None = Table(config.dim)
+
+    def _live(self) -> Table:
+        if self._table is None:
+            raise StoreError("the store in memory was closed; its records are gone")
+        return self._table
 
     def add(
         self, records: Sequence[Record], content: Floats, place: Floats, *, replace: bool = False
     ) -> None:
         """Store records, all or none."""
-        check_batch(records, content, place, self._table.records, replace=replace)
-        self._table.remove([record.id for record in records])
-        self._table.add(records, content, place)
+        table = self._live()
+        content, place = np.asarray(content, np.float32), np.asarray(place, np.float32)
+        dim = table.flat.dim
+        check_batch(records, content, place, table.records, dim=dim, replace=replace)
+        table.remove([record.id for record in records])
+        table.add(records, content, place)
 
     def get(self, ids: Sequence[str]) -> dict[str, Record]:
         """Return live records by id."""
-        return {i: record for i in ids if (record := self._table.records.get(i)) is not None}
+        records = self._live().records
+        return {i: record for i in ids if (record := records.get(i)) is not None}
 
     def vectors(self, ids: Sequence[str]) -> tuple[Floats, Floats]:
         """Return content and place of live records."""
-        return self._table.vectors(ids)
+        return self._live().vectors(ids)
 
     def scan(self, where: Filter | None = None) -> Iterator[Record]:
         """Iterate over the live records that match."""
-        return self._table.scan(where)
+        return self._live().scan(where)
 
     def count(self, where: Filter | None = None) -> int:
         """Count the live records that match."""
-        compile_filter(where)
-        return len(self._table) if where is None else sum(1 for _ in self._table.scan(where))
+        return self._live().count(where)
 
     def search(self, query: Query, path: str = "") -> list[tuple[str, float]]:
         """Return the exact k nearest."""
-        del path
-        return self._table.search(query)
+        self.capabilities.pick(path)
+        return self._live().search(query)
 
     def cone(self, cone: Cone, path: str = "") -> set[str]:
         """Return the ids in a half-space of places."""
-        del path
-        return self._table.cone(cone)
+        self.capabilities.pick(path)
+        return self._live().cone(cone)
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Remove records and overwrite their vectors in memory."""
-        return [record.id for record in self._table.remove(dict.fromkeys(ids))]
+        return [record.id for record in self._live().remove(dict.fromkeys(ids))]
 
     def purge(self) -> Purged:
         """Do nothing: ``delete`` left nothing behind."""
+        self._live()
         return Purged()
 
     def digest(self) -> str:
         """Hash the live set."""
-        return self._table.digest()
+        return self._live().digest()
 
     def state(self) -> str:
         """Hash the live set."""
-        return self._table.digest()
+        return self._live().digest()
 
     def files(self, ids: Sequence[str] | None = None) -> list[Path]:
         """List no files: there are none."""
         del ids
+        self._live()
         return []
 
     def close(self) -> None:
         """Drop every record."""
-        self._table = Table(self._table.flat.dim)
+        self._table = None

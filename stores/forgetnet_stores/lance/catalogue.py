@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
+import re
 import secrets
 import socket
 from dataclasses import dataclass, field
@@ -19,9 +21,22 @@ from typing import Any
 from forgetnet.errors import StoreCorrupt, StoreError, StoreLocked
 from forgetnet.files import shred, shred_tree, write_durable
 
-__all__ = ["FORMAT", "Leaf", "Lock", "Manifest", "Pulse", "remove_orphans"]
+__all__ = [
+    "FORMAT",
+    "TEMPORARY",
+    "Leaf",
+    "Lock",
+    "Manifest",
+    "Pulse",
+    "read_manifest",
+    "remove_orphans",
+]
 
 FORMAT = 1
+TEMPORARY = ".manifest.json.*.tmp"
+_BITS = re.compile(r"[01]{0,64}")
+_NAME = re.compile(r"[0-9a-f]{16}")
+_DIGEST = re.compile(r"([0-9a-f]{64})?")
 
 
 @dataclass(slots=True)
@@ -32,8 +47,8 @@ class Leaf:
         prefix: its bits in the shard map.
         name: random name shared by its piece and its tail.
         rows: rows in the piece, dead ones included; 0 when there is no piece yet.
-        digest: SHA-256 of the piece's data.
-        piece_bytes: size of the piece's data.
+        digest: SHA-256 of the piece's files.
+        piece_bytes: size of the piece's files.
         tail_bytes: size of the tail's whole frames.
         members: ids of its live records, each with its subject's key in the shard map.
         keys: live records by key.
@@ -62,10 +77,6 @@ class Leaf:
         if not self.keys[key]:
             del self.keys[key]
 
-    def same_files(self, other: Leaf) -> bool:
-        """Tell whether another reading of this leaf found the same files of the same size."""
-        return (self.name, self.tail_bytes) == (other.name, other.tail_bytes)
-
 
 @dataclass(slots=True)
 class Manifest:
@@ -89,6 +100,7 @@ class Manifest:
                     "rows": leaf.rows,
                     "digest": leaf.digest,
                     "bytes": leaf.piece_bytes,
+                    "tail": leaf.tail_bytes,
                 }
                 for prefix, leaf in sorted(self.leaves.items())
             },
@@ -96,8 +108,21 @@ class Manifest:
         return json.dumps(body, indent=1, sort_keys=True).encode() + b"\n"
 
     def save(self, root: Path) -> None:
-        """Commit: replace the manifest on disk, durably."""
-        write_durable(root / "manifest.json", self.encode())
+        """Commit: replace the manifest on disk, durably.
+
+        Raises:
+            OSError: the old manifest stands.
+            StoreError: nobody can tell which one stands after a power failure.
+        """
+        path, body = root / "manifest.json", self.encode()
+        try:
+            write_durable(path, body)
+        except OSError as error:
+            if path.exists() and path.read_bytes() == body:
+                raise StoreError(
+                    f"can't make {path} durable: {error.strerror}; close the store and reopen it"
+                ) from error
+            raise
 
     @staticmethod
     def load(root: Path) -> Manifest:
@@ -106,8 +131,17 @@ class Manifest:
         Raises:
             StoreCorrupt: it isn't a manifest, or one of a newer format.
         """
+        return Manifest.decode(read_manifest(root), root)
+
+    @staticmethod
+    def decode(data: bytes, root: Path) -> Manifest:
+        """Parse the manifest of the store at ``root``.
+
+        Raises:
+            StoreCorrupt: it isn't a manifest, or one of a newer format.
+        """
         try:
-            body: dict[str, Any] = json.loads((root / "manifest.json").read_bytes())
+            body: dict[str, Any] = json.loads(data)
             found = body["format"]
             if isinstance(found, int) and found > FORMAT:
                 raise StoreCorrupt(
@@ -116,14 +150,46 @@ class Manifest:
                 )
             manifest = Manifest(body["dim"], body["cap"], body["sequence"])
             for prefix, entry in body["leaves"].items():
-                manifest.leaves[prefix] = Leaf(
-                    prefix, entry["name"], entry["rows"], entry["digest"], entry["bytes"]
-                )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+                sizes = [entry[name] for name in ("rows", "bytes", "tail")]
+                leaf = Leaf(prefix, entry["name"], sizes[0], entry["digest"], *sizes[1:])
+                manifest.leaves[prefix] = leaf
+            sound = found == FORMAT and manifest.is_sound()
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            sound = False
+        if not sound:
             raise StoreCorrupt(
                 f"{root / 'manifest.json'} is not a manifest of ForgetNet; restore it from a backup"
-            ) from error
+            )
         return manifest
+
+    def is_sound(self) -> bool:
+        """Tell whether numbers are numbers, names are names, and leaves don't overlap."""
+        numbers = [self.dim - 1, self.cap - 1, self.sequence]
+        for leaf in self.leaves.values():
+            numbers += [leaf.rows, leaf.piece_bytes, leaf.tail_bytes]
+        prefixes = sorted(self.leaves)
+        return (
+            all(type(n) is int and n >= 0 for n in numbers)
+            and all(_BITS.fullmatch(prefix) for prefix in prefixes)
+            and all(_NAME.fullmatch(leaf.name) for leaf in self.leaves.values())
+            and all(_DIGEST.fullmatch(leaf.digest) for leaf in self.leaves.values())
+            and len({leaf.name for leaf in self.leaves.values()}) == len(prefixes)
+            and not any(b.startswith(a) for a, b in itertools.pairwise(prefixes))
+        )
+
+
+def read_manifest(root: Path) -> bytes:
+    """Read the bytes of a store's manifest.
+
+    Raises:
+        StoreCorrupt: there is none, so this is no store.
+    """
+    try:
+        return (root / "manifest.json").read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise StoreCorrupt(
+            f"{root} is not a store of ForgetNet: it has no manifest; name the folder of a store"
+        ) from error
 
 
 def remove_orphans(root: Path, names: set[str]) -> int:
@@ -134,11 +200,11 @@ def remove_orphans(root: Path, names: set[str]) -> int:
             if path.suffix == suffix and path.stem in names:
                 continue
             removed += 1
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 shred_tree(path)
             else:
                 shred(path)
-    for path in root.glob(".*.tmp"):
+    for path in root.glob(TEMPORARY):
         shred(path)
         removed += 1
     return removed
@@ -155,6 +221,7 @@ class Lock:
                 f"can't write to {path.parent}: {error.strerror}; open it with readonly=True, or "
                 "make the folder writable"
             ) from error
+        self._pid = os.getpid()
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -164,34 +231,64 @@ class Lock:
                 f"{path.parent} is being written by {holder or 'another process'}; close it "
                 "there, or open it here with readonly=True"
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        name = f"process {self._pid} on {socket.gethostname()}".encode()
+        # The lock holds without the name too, should the disk be full.
+        with contextlib.suppress(OSError):
+            os.pwrite(self._fd, name, 0)
+            os.ftruncate(self._fd, len(name))
+
+    def is_ours(self) -> bool:
+        """Tell whether this process took the lock, and not the one it was forked from."""
+        return self._pid == os.getpid()
 
     def release(self) -> None:
         """Let another process write."""
-        os.ftruncate(self._fd, 0)
+        if self.is_ours():
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
         os.close(self._fd)
 
 
 class Pulse:
-    """A counter in a file: the writer moves it after each commit, readers look before they answer."""
+    """A counter in a file: the writer moves it after each commit; readers look at it first."""
 
     def __init__(self, path: Path, *, writer: bool) -> None:
-        flags = os.O_RDWR | os.O_CREAT if writer else os.O_RDONLY
+        self._path = path
         self._fd = -1
-        with contextlib.suppress(FileNotFoundError):
-            self._fd = os.open(path, flags, 0o600)
+        if not writer:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                self._fd = os.open(path, os.O_RDONLY)
+            return
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            if len(self.read()) < 8:  # so that no beat needs a new block of the disk
+                os.pwrite(self._fd, bytes(8), 0)
+        except OSError as error:
+            self.close()
+            raise StoreError(f"can't write to {path.parent}: {error.strerror}") from error
 
     def read(self) -> bytes:
-        """Return the present count, as bytes to compare."""
+        """Return the present count, as bytes to compare; none where there is no file."""
         return os.pread(self._fd, 8, 0) if self._fd >= 0 else b""
 
     def beat(self) -> None:
-        """Move the count: something was committed."""
-        now = int.from_bytes(self.read() or b"\0", "little")
-        os.pwrite(self._fd, ((now + 1) % 2**64).to_bytes(8, "little"), 0)
+        """Move the count: something was committed.
+
+        Raises:
+            StoreError: readers can't be told; what was committed stands.
+        """
+        now = int.from_bytes(self.read(), "little")
+        try:
+            os.pwrite(self._fd, ((now + 1) % 2**64).to_bytes(8, "little"), 0)
+        except OSError as error:
+            raise StoreError(
+                f"the change is stored, but readers can't be told: {self._path} can't be written: "
+                f"{error.strerror}; close the store and reopen it"
+            ) from error
 
     def close(self) -> None:
         """Let go of the file."""
         if self._fd >= 0:
             os.close(self._fd)
+        self._fd = -1

@@ -54,20 +54,22 @@ class Rows:
 def schema(dim: int) -> pa.Schema:
     """Return the columns of a row with content vectors of length ``dim``."""
     names = pa.list_(pa.field("item", pa.string()))
-    return pa.schema([
-        pa.field("key", pa.uint64(), nullable=False),
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("text", pa.string()),
-        pa.field("subject", pa.string()),
-        pa.field("topic", pa.string()),
-        pa.field("mentions", names),
-        pa.field("derived_from", names),
-        pa.field("metadata", pa.string(), nullable=False),
-        pa.field("created_at", _MOMENT),
-        pa.field("expires_at", _MOMENT),
-        pa.field("content", pa.list_(pa.float32(), dim), nullable=False),
-        pa.field("place", pa.list_(pa.float32(), PLACE_DIM), nullable=False),
-    ])
+    return pa.schema(
+        [
+            pa.field("key", pa.uint64(), nullable=False),
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("text", pa.string()),
+            pa.field("subject", pa.string()),
+            pa.field("topic", pa.string()),
+            pa.field("mentions", names),
+            pa.field("derived_from", names),
+            pa.field("metadata", pa.string(), nullable=False),
+            pa.field("created_at", _MOMENT),
+            pa.field("expires_at", _MOMENT),
+            pa.field("content", pa.list_(pa.float32(), dim), nullable=False),
+            pa.field("place", pa.list_(pa.float32(), PLACE_DIM), nullable=False),
+        ]
+    )
 
 
 def _micros(moments: Sequence[datetime | None]) -> pa.Array:
@@ -113,9 +115,7 @@ def to_arrow(rows: Rows) -> pa.Table:
 
 
 def _matrix(column: pa.ChunkedArray, width: int) -> Floats:
-    parts = [
-        np.asarray(chunk.flatten(), np.float32).reshape(-1, width) for chunk in column.chunks
-    ]
+    parts = [np.asarray(chunk.flatten(), np.float32).reshape(-1, width) for chunk in column.chunks]
     whole: Floats = np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
     return whole
 

@@ -10,21 +10,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from forgetnet.errors import StoreCorrupt, StoreError
-from forgetnet.files import append_durable, truncate_durable
-from forgetnet.filters import Filter, compile_filter
+from forgetnet.files import append_durable, sync_dir, truncate_durable
+from forgetnet.filters import Filter
 from forgetnet.record import Record
-from forgetnet.shards import internal
 from forgetnet.store import Capabilities, Cone, Floats, Purged, Query, StoreConfig
 from forgetnet.table import check_batch
-from forgetnet_stores.lance.catalogue import Leaf, Lock, Manifest, Pulse
+from forgetnet_stores.lance.catalogue import TEMPORARY, Leaf, Lock, Manifest, Pulse
 from forgetnet_stores.lance.columns import Rows, dead_batch, to_arrow
-from forgetnet_stores.lance.fold import fold
+from forgetnet_stores.lance.fold import fold, sweep
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.native import native_cone, native_search
 from forgetnet_stores.lance.pieces import piece_path
@@ -34,6 +34,12 @@ from forgetnet_stores.lance.tail import encode_frame
 __all__ = ["LanceStore"]
 
 _TAIL_BYTES = 1 << 20
+_LARGE = 256
+_Answer = TypeVar("_Answer")
+
+
+class _Undone(StoreError):
+    """A change failed, and everything is as it was before."""
 
 
 class LanceStore:
@@ -44,27 +50,39 @@ class LanceStore:
     )
 
     def __init__(self, path: Path, config: StoreConfig) -> None:
-        self._root = path.expanduser().resolve()
+        try:
+            self._root = path.expanduser().resolve()
+            self._lock = None if config.readonly else _prepare(self._root, config)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise StoreError(
+                f"can't open a store at {str(path)[:200]!r}: {error}; name a folder that can be "
+                "reached and written"
+            ) from error
         self._readonly = config.readonly
-        self._poisoned = False
-        self._lock = None if config.readonly else _prepare(self._root, config)
-        self._pulse = Pulse(self._root / "pulse", writer=not config.readonly)
         self._state = State(self._root, config)
+        self._pulse: Pulse | None = None
+        self._broken = False
         opened = False
         try:
+            self._pulse = Pulse(self._root / "pulse", writer=not config.readonly)
             if config.readonly:
                 self._state.refresh(self._pulse)
             else:
                 self._state.open()
+                self._pulse.beat()  # a crash may have come between a commit and its announcement
             opened = True
+        except OSError as error:
+            raise StoreError(f"can't open the store {self._root}: {error}") from error
         finally:
             if not opened:
                 self.close()
 
     def _refresh(self) -> State:
-        if self._poisoned:
+        if self._pulse is None:
+            raise StoreError(f"the store {self._root} was closed; open it again")
+        if self._broken:
             raise StoreError(
-                f"an earlier write to {self._root} failed midway; close the store and reopen it"
+                f"an earlier write to {self._root} ended midway; close the store and reopen it"
             )
         if self._readonly:
             self._state.refresh(self._pulse)
@@ -73,41 +91,54 @@ class LanceStore:
     def _writable(self) -> State:
         if self._readonly:
             raise StoreError(f"{self._root} was opened with readonly=True; open it for writing")
+        if self._lock is not None and not self._lock.is_ours():
+            raise StoreError(f"{self._root} was opened by another process; open it in this one")
         return self._refresh()
 
     # -- writing
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[None]:
+        """Make a change and announce it; if it ends neither done nor undone, refuse all others."""
+        self._broken = True
+        try:
+            yield
+        except _Undone as undone:
+            self._broken = False
+            raise StoreError(str(undone)) from undone.__cause__
+        if self._pulse is not None:
+            self._pulse.beat()
+        self._broken = False
 
     def add(
         self, records: Sequence[Record], content: Floats, place: Floats, *, replace: bool = False
     ) -> None:
         """Store records durably, all or none."""
         state = self._writable()
-        check_batch(records, content, place, state.table.records, replace=replace)
+        content, place = np.asarray(content, np.float32), np.asarray(place, np.float32)
+        dim = state.manifest.dim
+        check_batch(records, content, place, state.table.records, dim=dim, replace=replace)
         if not records:
             return
         keys = np.frombuffer(os.urandom(8 * len(records)), np.uint64)
-        rows = Rows(keys, records, np.asarray(content, np.float32), np.asarray(place, np.float32))
+        rows = Rows(keys, records, content, place)
         old = [r.id for r in records if r.id in state.keys] if replace else []
         groups = state.group(records)
         held = sum(len(f.members) for p in groups if (f := state.manifest.leaves.get(p)))
-        # Writing the touched pieces anew must cost at most three times the batch itself.
-        if len(records) >= 256 and 2 * len(records) >= held:
-            self._add_large(rows, old)
-        else:
+        with self._change():
+            # Writing the touched pieces anew must cost at most three times the batch itself.
+            if len(records) >= _LARGE and 2 * len(records) >= held:
+                self._add_large(rows, old)
+                return
             parts = {p: rows.take([i for i, _ in members]) for p, members in groups.items()}
             self._append(parts, self._dead(old))
             state.leave(old)
             state.join(rows)
-            self._fold_full(list(groups))
-        self._pulse.beat()
-
-    def _fold_full(self, prefixes: Sequence[str]) -> None:
-        leaves = self._state.manifest.leaves
-        full = [p for p in prefixes if _is_full(leaves[p], self._state.manifest.cap)]
-        if full:
-            # The rows are durable in the tails already; a full disk only puts the folding off.
-            with contextlib.suppress(OSError):
-                fold(self._state, full, self._commit)
+            full = [p for p in groups if _is_full(state.manifest.leaves[p], state.manifest.cap)]
+            if full:
+                # The rows are durable in the tails already; a full disk only puts this off.
+                with contextlib.suppress(OSError):
+                    fold(state, full, self._commit)
 
     def _dead(self, ids: Sequence[str]) -> dict[str, list[int]]:
         """Sort the row keys of live ids by leaf."""
@@ -116,48 +147,47 @@ class LanceStore:
 
     def _append(self, adds: Mapping[str, Rows], dead: Mapping[str, Sequence[int]]) -> None:
         """Make one batch durable as frames in the tails of its leaves."""
-        manifest = self._state.manifest
-        if new := [prefix for prefix in adds if prefix not in manifest.leaves]:
-            manifest.leaves.update({prefix: Leaf(prefix) for prefix in new})
-            self._commit(manifest)
-            self._state.inner = internal(manifest.leaves)
+        state, manifest = self._state, self._state.manifest
         tables = [(p, dead_batch(keys)) for p, keys in dead.items()]
         tables += [(p, to_arrow(rows)) for p, rows in adds.items()]
-        written: list[tuple[Path, int]] = []
+        frames = [
+            (prefix, encode_frame(table, manifest.sequence + 1, part, len(tables)))
+            for part, (prefix, table) in enumerate(tables)
+        ]
+        new = [prefix for prefix in adds if prefix not in manifest.leaves]
+        manifest.leaves.update({prefix: Leaf(prefix) for prefix in new})
+        sizes = {prefix: manifest.leaves[prefix].tail_bytes for prefix, _ in frames}
         try:
-            for part, (prefix, table) in enumerate(tables):
-                leaf = manifest.leaves[prefix]
-                frame = encode_frame(table, manifest.sequence + 1, part, len(tables))
-                path = tail_path(self._root, leaf.name)
-                written.append((path, append_durable(path, frame)))
+            if new:
+                self._commit(manifest)
+            for prefix, frame in frames:
+                append_durable(tail_path(self._root, manifest.leaves[prefix].name), frame)
         except OSError as error:
-            self._take_back(written)
-            raise StoreError(
-                f"can't write to {self._root}: {error.strerror}; nothing was changed"
-            ) from error
+            self._take_back(sizes)
+            state.leftovers += [manifest.leaves.pop(prefix).name for prefix in new]
+            raise _Undone(f"can't write to {self._root}: {error}; nothing was changed") from error
         manifest.sequence += 1
-        for prefix, _ in tables:
-            leaf = manifest.leaves[prefix]
-            leaf.tail_bytes = tail_path(self._root, leaf.name).stat().st_size
+        for prefix, frame in frames:
+            manifest.leaves[prefix].tail_bytes += len(frame)
         for prefix, keys in dead.items():
             manifest.leaves[prefix].dead.update(keys)
+        if new:
+            state.replace(manifest)
 
-    def _take_back(self, written: Sequence[tuple[Path, int]]) -> None:
+    def _take_back(self, sizes: Mapping[str, int]) -> None:
+        """Cut tails back to what they were before a batch that failed."""
         try:
-            for path, size in reversed(written):
-                truncate_durable(path, size)
-        except OSError:
-            self._poisoned = True
+            for prefix, size in sizes.items():
+                path = tail_path(self._root, self._state.manifest.leaves[prefix].name)
+                if path.exists():
+                    truncate_durable(path, size)
+        except OSError as error:
+            raise StoreError(
+                f"can't write to {self._root}: {error}; close the store and reopen it"
+            ) from error
 
     def _commit(self, manifest: Manifest) -> None:
-        try:
-            manifest.save(self._root)
-        except OSError as error:
-            # Whether the new manifest counts is for the next opening to find out.
-            self._poisoned = True
-            raise StoreError(
-                f"can't write to {self._root}: {error.strerror}; close the store and reopen it"
-            ) from error
+        manifest.save(self._root)
 
     def _add_large(self, rows: Rows, old: Sequence[str]) -> None:
         """Write a large batch straight into pieces: memory first, then one commit, or undo."""
@@ -171,44 +201,41 @@ class LanceStore:
             state.manifest.leaves.setdefault(prefix, Leaf(prefix))
         state.leave(old)
         state.join(rows)
-        done = False
         try:
             fold(state, touched, self._commit)
-            done = True
         except OSError as error:
-            raise StoreError(
-                f"can't write to {self._root}: {error}; nothing was stored"
-            ) from error
-        finally:
-            if not done and not self._poisoned:
-                state.leave([r.id for r in rows.records])
-                state.join(Rows(keys, before, content, place))
-                state.manifest.leaves = present
+            state.leave([r.id for r in rows.records])
+            state.join(Rows(keys, before, content, place))
+            state.manifest.leaves = present
+            raise _Undone(f"can't write to {self._root}: {error}; nothing was stored") from error
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Make records unreachable, durably: their row keys go into the tails as dead."""
         state = self._writable()
         live = [i for i in dict.fromkeys(ids) if i in state.keys]
         if live:
-            self._append({}, self._dead(live))
-            state.leave(live)
-            self._pulse.beat()
+            with self._change():
+                self._append({}, self._dead(live))
+                state.leave(live)
         return live
 
     def purge(self) -> Purged:
         """Write every leaf with dead rows anew and shred its old files."""
         state = self._writable()
         dirty = [prefix for prefix, leaf in state.manifest.leaves.items() if leaf.dead]
-        if not dirty:
+        if not dirty and not state.leftovers:
             return Purged()
-        try:
-            done = fold(state, dirty, self._commit)
-        except OSError as error:
-            raise StoreError(
-                f"can't purge {self._root}: {error}; the records are unreachable, but their bytes "
-                "are not gone yet; free some space and purge again"
-            ) from error
-        self._pulse.beat()
+        done = Purged()
+        with self._change():
+            try:
+                if dirty:
+                    done = fold(state, dirty, self._commit)
+                sweep(state)
+            except OSError as error:
+                raise _Undone(
+                    f"can't purge {self._root}: {error}; the records are unreachable, but their "
+                    "bytes are not gone yet; free some space and purge again"
+                ) from error
         return done
 
     # -- reading
@@ -228,24 +255,33 @@ class LanceStore:
 
     def count(self, where: Filter | None = None) -> int:
         """Count the live records that match."""
-        table = self._refresh().table
-        compile_filter(where)
-        return len(table) if where is None else sum(1 for _ in table.scan(where))
+        return self._refresh().table.count(where)
 
     def search(self, query: Query, path: str = "") -> list[tuple[str, float]]:
         """Return the exact k nearest; path ``lancedb`` asks the files themselves."""
-        state = self._refresh()
-        if path == "lancedb":
-            return native_search(self._root, state.manifest.leaves.values(), query)
-        return state.table.search(query)
+        if self.capabilities.pick(path) == "flat":
+            return self._refresh().table.search(query)
+        return self._ask(lambda state: native_search(self._root, state.manifest, query))
 
     def cone(self, cone: Cone, path: str = "") -> set[str]:
         """Return the ids in a half-space; path ``lancedb`` asks the files themselves."""
-        state = self._refresh()
-        if path == "lancedb":
-            leaves = state.manifest.leaves.values()
-            return native_cone(self._root, leaves, cone, state.manifest.dim)
-        return state.table.cone(cone)
+        if self.capabilities.pick(path) == "flat":
+            return self._refresh().table.cone(cone)
+        return self._ask(lambda state: native_cone(self._root, state.manifest, cone))
+
+    def _ask(self, question: Callable[[State], _Answer]) -> _Answer:
+        """Ask the files; a reader asks anew when the writer changed them meanwhile."""
+        while True:
+            state = self._refresh()
+            asked = state.manifest
+            try:
+                return question(state)
+            except (OSError, ValueError) as error:
+                if not self._readonly or self._refresh().manifest is asked:
+                    raise StoreCorrupt(
+                        f"LanceDB can't read the store {self._root}: {error}; restore it from a "
+                        "backup"
+                    ) from error
 
     def digest(self) -> str:
         """Hash the live set."""
@@ -263,18 +299,19 @@ class LanceStore:
         if ids is not None:
             records = [r for i in ids if (r := state.table.records.get(i)) is not None]
             wanted = {p for p, leaf in leaves.items() if leaf.dead} | set(state.group(records))
-        names = [leaves[prefix].name for prefix in sorted(wanted)]
+        names = [leaves[prefix].name for prefix in sorted(wanted)] + state.leftovers
         paths = [p for n in names for p in (piece_path(self._root, n), tail_path(self._root, n))]
         return [path for path in paths if path.exists()]
 
     def close(self) -> None:
-        """Let go of the lock and of every record in memory."""
+        """Let go of the lock and of every record in memory; a second time does nothing."""
         self._state = State(self._root, self._state.config)
-        self._pulse.close()
+        if self._pulse is not None:
+            self._pulse.close()
+            self._pulse = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-        self._poisoned = True
 
 
 def _is_full(leaf: Leaf, cap: int) -> bool:
@@ -284,27 +321,33 @@ def _is_full(leaf: Leaf, cap: int) -> bool:
 
 
 def _prepare(root: Path, config: StoreConfig) -> Lock:
-    """Make a new store's folders, or find those of an old one; take the writer's lock."""
+    """Make a new store's folders, or find those of an old one; take the writer's lock.
+
+    Raises:
+        OSError: the folder can't be made or written.
+        StoreCorrupt: it holds something else.
+        StoreLocked: another process writes to it.
+    """
     manifest = root / "manifest.json"
     if not manifest.exists() and root.exists():
         known = {"pieces", "tails", "lock", "pulse"}
-        if not root.is_dir() or {p.name for p in root.iterdir()} - known:
+        if not root.is_dir() or any(
+            p.name not in known and not p.match(TEMPORARY) for p in root.iterdir()
+        ):
             raise StoreCorrupt(
                 f"{root} holds other things and is not a store of ForgetNet; name an empty or a "
                 "new folder"
             )
-    try:
-        for folder in ("pieces", "tails"):
-            (root / folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"can't make a store at {root}: {error.strerror}; name a folder that can be written"
-        ) from error
+    for folder in ("pieces", "tails"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
     lock = Lock(root / "lock")
-    if not manifest.exists():
-        try:
+    made = False
+    try:
+        if not manifest.exists():
             Manifest(config.dim, config.cap).save(root)
-        except OSError as error:
+            sync_dir(root.parent)
+        made = True
+    finally:
+        if not made:
             lock.release()
-            raise StoreError(f"can't make a store at {root}: {error.strerror}") from error
     return lock

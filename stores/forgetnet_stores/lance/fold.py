@@ -8,13 +8,12 @@ either. Knows nothing of batches.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from forgetnet.files import shred, shred_tree, sync_tree
-from forgetnet.shards import find, internal, leaves, region
+from forgetnet.shards import find, internal, leaves, regions
 from forgetnet.store import Purged
 from forgetnet_stores.lance.catalogue import Leaf, Manifest
 from forgetnet_stores.lance.columns import Rows
@@ -22,57 +21,79 @@ from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.pieces import piece_path, write_piece
 from forgetnet_stores.lance.state import State
 
-__all__ = ["fold"]
+__all__ = ["fold", "sweep"]
 
 
 def fold(state: State, prefixes: Sequence[str], commit: Callable[[Manifest], None]) -> Purged:
     """Write the regions around the given leaves anew from memory.
 
+    Files that couldn't be shredded after the commit stay in ``state.leftovers``.
+
     Raises:
-        OSError: a piece couldn't be written; nothing has changed.
+        OSError: a piece or the manifest couldn't be written; nothing has changed.
+        StoreError: nobody can tell whether the new manifest stands; memory has the old one.
     """
     now = state.manifest
-    totals = {prefix: len(leaf.members) for prefix, leaf in now.leaves.items()}
-    found = {region(totals, prefix, now.cap) for prefix in prefixes}
-    regions = sorted(r for r in found if not any(r != o and r.startswith(o) for o in found))
-    old = {
-        prefix: leaf
-        for prefix, leaf in now.leaves.items()
-        if any(prefix.startswith(node) for node in regions)
-    }
+    nodes = regions({p: leaf.keys for p, leaf in now.leaves.items()}, prefixes, now.cap)
+    old: dict[str, list[Leaf]] = {node: [] for node in nodes}
+    kept: dict[str, Leaf] = {}
+    for prefix, leaf in now.leaves.items():
+        node = next((prefix[:i] for i in range(len(prefix) + 1) if prefix[:i] in old), None)
+        if node is None:
+            kept[prefix] = leaf
+        else:
+            old[node].append(leaf)
     fresh: list[Leaf] = []
     written = False
     try:
-        for node in regions:
-            members = {
-                i: key
-                for leaf in old.values()
-                if leaf.prefix.startswith(node)
-                for i, key in leaf.members.items()
-            }
-            for leaf in _lay_out(node, members, now.cap):
+        for node, gone in old.items():
+            for leaf in _lay_out(node, gone, now.cap):
                 fresh.append(leaf)
                 _write(state, leaf)
         sync_tree(piece_path(state.root, leaf.name) for leaf in fresh)
         written = True
     finally:
         if not written:
-            with contextlib.suppress(OSError):
-                _shred(state.root, fresh)
-    kept = {prefix: leaf for prefix, leaf in now.leaves.items() if prefix not in old}
-    kept |= {leaf.prefix: leaf for leaf in fresh}
-    after = Manifest(now.dim, now.cap, now.sequence, kept)
-    commit(after)
+            _give_up(state, fresh)
+    after = Manifest(now.dim, now.cap, now.sequence, kept | {f.prefix: f for f in fresh})
+    try:
+        commit(after)
+    except OSError:
+        _give_up(state, fresh)
+        raise
     state.replace(after)
-    _shred(state.root, old.values())
-    return Purged(len(fresh), len(old), sum(leaf.piece_bytes for leaf in fresh))
+    replaced = [leaf.name for gone in old.values() for leaf in gone]
+    state.leftovers += replaced
+    with contextlib.suppress(OSError):
+        sweep(state)
+    return Purged(len(fresh), len(replaced), sum(leaf.piece_bytes for leaf in fresh))
 
 
-def _lay_out(node: str, members: dict[str, str], cap: int) -> list[Leaf]:
-    """Split live records (id to key) below a node into its leaves."""
+def sweep(state: State) -> None:
+    """Shred what no leaf names any more.
+
+    Raises:
+        OSError: something couldn't be shredded; it stays in ``state.leftovers``.
+    """
+    while state.leftovers:
+        name = state.leftovers[-1]
+        shred_tree(piece_path(state.root, name))
+        shred(tail_path(state.root, name))
+        state.leftovers.pop()
+
+
+def _give_up(state: State, fresh: Sequence[Leaf]) -> None:
+    state.leftovers += [leaf.name for leaf in fresh]
+    with contextlib.suppress(OSError):
+        sweep(state)
+
+
+def _lay_out(node: str, old: Sequence[Leaf], cap: int) -> list[Leaf]:
+    """Split the live records (id to key) of leaves below a node into the node's new leaves."""
+    members = {i: key for leaf in old for i, key in leaf.members.items()}
     counts: dict[str, int] = {}
-    for key in members.values():
-        counts[key] = counts.get(key, 0) + 1
+    for leaf in old:
+        counts |= leaf.keys
     found = {prefix: Leaf(prefix) for prefix in leaves(counts, cap, node)}
     inner = internal(found)
     home = {key: found[find(inner, key)] for key in counts}
@@ -89,9 +110,3 @@ def _write(state: State, leaf: Leaf) -> None:
     path = piece_path(state.root, leaf.name)
     leaf.digest, leaf.piece_bytes = write_piece(path, rows)
     leaf.rows = len(ids)
-
-
-def _shred(root: Path, gone: Iterable[Leaf]) -> None:
-    for leaf in gone:
-        shred_tree(piece_path(root, leaf.name))
-        shred(tail_path(root, leaf.name))

@@ -5,6 +5,8 @@ Knows nothing of memory or search: files in, rows out.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from forgetnet_stores.lance.columns import DEAD, Rows, from_arrow
 from forgetnet_stores.lance.pieces import piece_path, read_piece
 from forgetnet_stores.lance.tail import Frame, read_frames
 
-__all__ = ["load_leaf", "load_tail", "repair_tails", "tail_path"]
+__all__ = ["Reading", "last_whole", "load_tail", "read_tail", "repair_tails", "tail_path"]
 
 
 def tail_path(root: Path, name: str) -> Path:
@@ -26,6 +28,8 @@ def tail_path(root: Path, name: str) -> Path:
 
 
 def _concat(parts: list[Rows], dim: int) -> Rows:
+    if len(parts) == 1:
+        return parts[0]
     if not parts:
         empty = np.zeros((0, dim), np.float32), np.zeros((0, PLACE_DIM), np.float32)
         return Rows(np.zeros(0, np.uint64), [], *empty)
@@ -44,58 +48,105 @@ def _without(rows: Rows, dead: set[int]) -> Rows:
     return rows.take([i for i, key in enumerate(keys) if key not in dead])
 
 
-def load_tail(root: Path, leaf: Leaf, dim: int) -> tuple[Rows, set[int]]:
-    """Read a leaf's tail: the rows that came, and the keys that died, in piece or tail."""
+def _merge(frames: Iterable[Frame], dim: int) -> tuple[Rows, set[int]]:
+    """Collect the rows that came and the keys that died; rows that did both are left out."""
     came: list[Rows] = []
     dead: set[int] = set()
-    for frame in read_frames(tail_path(root, leaf.name)):
-        leaf.tail_bytes = frame.end
-        if frame.table.schema.equals(DEAD):
-            dead.update(frame.table.column("dead").to_pylist())
+    for frame in frames:
+        table = frame.table()
+        if table.schema.equals(DEAD):
+            dead.update(table.column("dead").to_pylist())
         else:
-            came.append(from_arrow(frame.table, dim))
+            came.append(from_arrow(table, dim))
     return _without(_concat(came, dim), dead), dead
 
 
-def load_leaf(root: Path, leaf: Leaf, dim: int) -> Rows:
-    """Read the live rows of a leaf, and note its dead ones and its tail's size.
+def read_tail(root: Path, leaf: Leaf, start: int = 0) -> list[Frame]:
+    """Read the frames of a leaf's tail from byte ``start``, whole batches and others.
 
     Raises:
-        StoreCorrupt: a file's bytes are not those that were written.
+        StoreCorrupt: bytes were changed, or cut off where the manifest knows better.
     """
-    leaf.tail_bytes = 0
-    came, leaf.dead = load_tail(root, leaf, dim)
-    if not leaf.rows:
-        return came
-    rows = read_piece(piece_path(root, leaf.name), dim, leaf.digest)
-    if len(rows) != leaf.rows:
+    return list(read_frames(tail_path(root, leaf.name), start, leaf.tail_bytes))
+
+
+def load_tail(root: Path, leaf: Leaf, dim: int) -> tuple[Rows, set[int]]:
+    """Read from its file what the live leaf's tail holds: rows that came, and keys that died."""
+    frames = read_tail(root, leaf)
+    return _merge([frame for frame in frames if frame.end <= leaf.tail_bytes], dim)
+
+
+def last_whole(base: int, frames: Iterable[Frame]) -> int:
+    """Return the last batch that has all its parts, as have those before it back to ``base``."""
+    parts: dict[int, set[int]] = {}
+    wanted: dict[int, int] = {}
+    for frame in frames:
+        parts.setdefault(frame.sequence, set()).add(frame.part)
+        wanted[frame.sequence] = frame.parts
+    while base + 1 in wanted and len(parts[base + 1]) == wanted[base + 1]:
+        base += 1
+    return base
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a look at one leaf's files found that memory didn't know.
+
+    Attributes:
+        leaf: the leaf as the manifest has it.
+        known: the same leaf in memory; None when its files are new.
+        frames: frames of its tail past what is known.
+        rows: live rows to take in; set by ``load``.
+        dead: keys that died; set by ``load``.
+    """
+
+    leaf: Leaf
+    known: Leaf | None
+    frames: Sequence[Frame]
+    rows: Rows | None = None
+    dead: set[int] = field(default_factory=set)
+
+    def load(self, root: Path, dim: int, until: int) -> None:
+        """Read the rows, counting batches up to number ``until``.
+
+        Raises:
+            StoreCorrupt: a file's bytes are not those that were written.
+        """
+        leaf, frames = self.leaf, [f for f in self.frames if f.sequence <= until]
+        leaf.tail_bytes = 0 if self.known is None else self.known.tail_bytes
+        if frames:
+            leaf.tail_bytes = frames[-1].end
+        came, self.dead = _merge(frames, dim)
+        self.rows = came
+        if self.known is not None or not leaf.rows:
+            return
+        piece = read_piece(piece_path(root, leaf.name), dim, leaf.digest)
+        if len(piece) != leaf.rows:
+            raise StoreCorrupt(
+                f"piece {leaf.name} has {len(piece)} rows and the manifest says {leaf.rows}; "
+                "restore the store from a backup"
+            )
+        piece = _without(piece, self.dead)
+        self.rows = _concat([piece, came], dim) if len(came) else piece
+
+
+def repair_tails(root: Path, manifest: Manifest, readings: Iterable[Reading]) -> int:
+    """Cut torn frames, and those of a batch that never became whole; return the last whole batch.
+
+    Raises:
+        StoreCorrupt: a batch is missing, so a tail was lost.
+    """
+    readings = list(readings)
+    frames = [frame for reading in readings for frame in reading.frames]
+    last = last_whole(manifest.sequence, frames)
+    if any(frame.sequence > last + 1 for frame in frames):
         raise StoreCorrupt(
-            f"piece {leaf.name} has {len(rows)} rows and the manifest says {leaf.rows}; restore "
-            "the store from a backup"
+            f"batch {last + 1} of the store {root} is missing from its tails, and later ones are "
+            "there; restore the store from a backup"
         )
-    return _concat([_without(rows, leaf.dead), came], dim)
-
-
-def repair_tails(root: Path, manifest: Manifest) -> int:
-    """Cut torn frames, and whole frames of batches that never became whole; return the last batch.
-
-    A batch after the manifest's sequence number counts only if all its parts are there.
-    """
-    found: dict[int, list[tuple[Path, Frame]]] = {}
-    last = manifest.sequence
-    for leaf in manifest.leaves.values():
-        path = tail_path(root, leaf.name)
-        end = 0
-        for frame in read_frames(path):
-            end = frame.end
-            if frame.sequence > manifest.sequence:
-                found.setdefault(frame.sequence, []).append((path, frame))
+    for reading in readings:
+        path = tail_path(root, reading.leaf.name)
+        end = max((f.end for f in reading.frames if f.sequence <= last), default=0)
         if path.exists() and path.stat().st_size > end:
             truncate_durable(path, end)
-    for sequence, parts in sorted(found.items()):
-        if len({frame.part for _, frame in parts}) == parts[0][1].parts:
-            last = max(last, sequence)
-            continue
-        for path, frame in sorted(parts, key=lambda item: -item[1].start):
-            truncate_durable(path, frame.start)
     return last

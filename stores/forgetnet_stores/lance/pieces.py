@@ -24,23 +24,27 @@ def piece_path(root: Path, name: str) -> Path:
     return root / "pieces" / f"{name}.lance"
 
 
-def _data_files(path: Path) -> list[Path]:
-    return sorted((path / "data").glob("*.lance"))
+def _files(path: Path) -> list[tuple[str, Path]]:
+    found = (file for file in path.rglob("*") if not file.is_dir())
+    return sorted((file.relative_to(path).as_posix(), file) for file in found)
 
 
 def _digest(path: Path) -> str:
+    """Hash every file of a piece, with its path and its size, in the order of the paths."""
     total = hashlib.sha256()
-    for file in _data_files(path):
-        total.update(file.read_bytes())
+    for name, file in _files(path):
+        total.update(f"{name}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            hashlib.file_digest(stream, lambda: total)
     return total.hexdigest()
 
 
 def write_piece(path: Path, rows: Rows) -> tuple[str, int]:
-    """Write rows to a new piece and return the digest and the size of its data; not yet fsynced."""
+    """Write rows to a new piece and return its digest and its size; not yet fsynced."""
     order = sorted(range(len(rows)), key=lambda i: id_hash(rows.records[i].id))
     table = to_arrow(rows.take(order))
     lance.write_dataset(table, str(path), mode="create", max_rows_per_file=max(len(rows), 1))
-    return _digest(path), sum(file.stat().st_size for file in _data_files(path))
+    return _digest(path), sum(file.stat().st_size for _, file in _files(path))
 
 
 def read_piece(path: Path, dim: int, digest: str) -> Rows:
@@ -55,4 +59,3 @@ def read_piece(path: Path, dim: int, digest: str) -> Rows:
             "backup, or remove nothing by hand"
         )
     return from_arrow(lance.dataset(str(path)).to_table(), dim)
-

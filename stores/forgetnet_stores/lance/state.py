@@ -1,12 +1,13 @@
 """What is live: leaves on disk, and the table in memory that answers for them.
 
-Opens, refreshes and groups; writes nothing. A writer opens once; a reader looks at the pulse
-before every answer and reads again the leaves whose files changed.
+Opens, refreshes and groups; writes nothing but repairs. A writer opens once; a reader looks at
+the pulse before every answer and reads what changed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,11 +16,20 @@ from forgetnet.record import Record
 from forgetnet.shards import find, internal, shard_key
 from forgetnet.store import StoreConfig
 from forgetnet.table import Table
-from forgetnet_stores.lance.catalogue import Leaf, Manifest, Pulse, remove_orphans
+from forgetnet_stores.lance.catalogue import (
+    Leaf,
+    Manifest,
+    Pulse,
+    read_manifest,
+    remove_orphans,
+)
 from forgetnet_stores.lance.columns import Rows
-from forgetnet_stores.lance.load import load_leaf, repair_tails, tail_path
+from forgetnet_stores.lance.load import Reading, last_whole, read_tail, repair_tails, tail_path
 
 __all__ = ["State"]
+
+_TRIES = 100
+_FAULTS = 3
 
 
 class State:
@@ -30,24 +40,39 @@ class State:
         keys: row key by live id.
         manifest: leaves by prefix.
         inner: inner nodes of the shard map.
+        leftovers: names of pieces and tails that no leaf names and that are still to be shredded.
     """
 
     def __init__(self, root: Path, config: StoreConfig) -> None:
         self.root = root
         self.config = config
-        self.table = Table(config.dim)
+        self.leftovers: list[str] = []
+        self._clear()
+
+    def _clear(self) -> None:
+        self.table = Table(self.config.dim)
         self.keys: dict[str, int] = {}
-        self.manifest = Manifest(config.dim, config.cap)
+        self.manifest = Manifest(self.config.dim, self.config.cap)
         self.inner: set[str] = set()
         self._seen = b""
 
     def open(self) -> None:
-        """Read everything, as the only writer: what a crash left half done is removed first."""
-        manifest = self._load()
+        """Read everything, as the only writer: what a crash left half done is removed first.
+
+        Raises:
+            StoreCorrupt: bytes on disk are not what was written, or not a store at all.
+        """
+        manifest = self._decode(read_manifest(self.root))
         remove_orphans(self.root, {leaf.name for leaf in manifest.leaves.values()})
-        manifest.sequence = repair_tails(self.root, manifest)
-        for leaf in manifest.leaves.values():
-            self._take(leaf, load_leaf(self.root, leaf, self.config.dim))
+        readings = self._look(manifest)
+        manifest.sequence = repair_tails(self.root, manifest, readings)
+        for reading in readings:
+            reading.load(self.root, manifest.dim, manifest.sequence)
+        self._apply(manifest, readings)
+        # A leaf whose first batch never came; the next manifest forgets it.
+        empty = [p for p, leaf in manifest.leaves.items() if not leaf.rows and not leaf.tail_bytes]
+        for prefix in empty:
+            self.leftovers.append(manifest.leaves.pop(prefix).name)
         self.replace(manifest)
 
     def replace(self, manifest: Manifest) -> None:
@@ -55,10 +80,8 @@ class State:
         self.manifest = manifest
         self.inner = internal(manifest.leaves)
 
-    def _load(self) -> Manifest:
-        if not (self.root / "manifest.json").exists():
-            raise StoreCorrupt(f"{self.root} is not a store of ForgetNet: it has no manifest")
-        manifest = Manifest.load(self.root)
+    def _decode(self, data: bytes) -> Manifest:
+        manifest = Manifest.decode(data, self.root)
         if manifest.dim != self.config.dim:
             raise StoreCorrupt(
                 f"the store {self.root} keeps vectors of length {manifest.dim}, "
@@ -72,44 +95,98 @@ class State:
         """Bring a reader up to date: drop what was deleted, at the latest before it answers.
 
         Raises:
+            StoreCorrupt: bytes on disk are not what was written.
             StoreError: the store changes faster than it can be read.
         """
         beat = pulse.read()
         if beat and beat == self._seen:
             return
-        for _ in range(50):
-            # Files may go while they are read: then the manifest has changed as well.
-            with contextlib.suppress(FileNotFoundError, StoreCorrupt, ValueError):
-                self._reread()
+        faults = 0
+        for _ in range(_TRIES):
+            before = read_manifest(self.root)
+            manifest = self._decode(before)
+            readings: list[Reading] | None = None
+            try:
+                readings = self._look(manifest)
+                frames = [frame for reading in readings for frame in reading.frames]
+                manifest.sequence = last_whole(
+                    max(manifest.sequence, self.manifest.sequence), frames
+                )
+                for reading in readings:
+                    reading.load(self.root, manifest.dim, manifest.sequence)
+            except (OSError, ValueError, StoreCorrupt) as error:
+                # Files go while they are read, and a batch that failed is taken back.
+                faults += read_manifest(self.root) == before
+                if faults >= _FAULTS:
+                    raise StoreCorrupt(f"can't read the store {self.root}: {error}") from error
+                time.sleep(0.01)
+                continue
+            # What a manifest names stays untouched while that manifest stands.
+            if read_manifest(self.root) == before:
+                self._apply(manifest, readings)
                 self._seen = beat
                 return
-            if pulse.read() == beat:
-                break
-            beat = pulse.read()
-        self._reread()
-        self._seen = beat
+        raise StoreError(f"{self.root} changes faster than it can be read; try again")
 
-    def _reread(self) -> None:
-        fresh = self._load()
-        changed = {}
-        for prefix, leaf in list(fresh.leaves.items()):
-            tail = tail_path(self.root, leaf.name)
-            leaf.tail_bytes = tail.stat().st_size if tail.exists() else 0
+    def _look(self, manifest: Manifest) -> list[Reading]:
+        """Read the leaves whose files changed: which are new, and what their tails gained."""
+        found = []
+        for prefix, leaf in manifest.leaves.items():
             known = self.manifest.leaves.get(prefix)
-            if known is not None and known.same_files(leaf):
-                fresh.leaves[prefix] = known
-            else:
-                changed[prefix] = (leaf, load_leaf(self.root, leaf, self.config.dim))
-        for prefix, known in self.manifest.leaves.items():
-            if fresh.leaves.get(prefix) is not known:
-                self.drop(known.members)
-        self.replace(fresh)
-        for leaf, rows in changed.values():
-            self._take(leaf, rows)
+            if known is None or known.name != leaf.name:
+                found.append(Reading(leaf, None, read_tail(self.root, leaf)))
+                continue
+            size = 0
+            with contextlib.suppress(FileNotFoundError):
+                size = tail_path(self.root, leaf.name).stat().st_size
+            if size < known.tail_bytes:  # a batch was read whole that the writer then took back
+                self._clear()
+                return self._look(manifest)
+            if size > known.tail_bytes:
+                found.append(Reading(leaf, known, read_tail(self.root, leaf, known.tail_bytes)))
+        return found
+
+    def _apply(self, manifest: Manifest, readings: Sequence[Reading]) -> None:
+        """Make memory what the files said: first what went, then what came."""
+        done = False
+        try:
+            kept = {reading.leaf.prefix for reading in readings if reading.known is not None}
+            fresh = {reading.leaf.prefix for reading in readings} - kept
+            for prefix, known in self.manifest.leaves.items():
+                if prefix in fresh or prefix not in manifest.leaves:
+                    self.drop(known.members)
+                else:
+                    known.tail_bytes = max(known.tail_bytes, manifest.leaves[prefix].tail_bytes)
+                    manifest.leaves[prefix] = known
+            for reading in readings:
+                if reading.known is not None:
+                    self._bury(reading.known, reading.dead)
+            for reading in readings:
+                leaf = manifest.leaves[reading.leaf.prefix]
+                leaf.dead |= reading.dead
+                if reading.rows is not None:
+                    self._take(leaf, reading.rows)
+            self.replace(manifest)
+            done = True
+        finally:
+            if not done:
+                self._clear()
+
+    def _bury(self, leaf: Leaf, dead: set[int]) -> None:
+        ids = {self.keys[i]: i for i in leaf.members}
+        gone = [ids[key] for key in dead if key in ids]
+        for i in gone:
+            leaf.leave(i)
+        self.drop(gone)
 
     def _take(self, leaf: Leaf, rows: Rows) -> None:
-        self.table.add(rows.records, rows.content, rows.place)
         ids = [record.id for record in rows.records]
+        if len(set(ids)) < len(ids) or not self.keys.keys().isdisjoint(ids):
+            raise StoreCorrupt(
+                f"leaf {leaf.name} holds an id that is live already; restore the store from a "
+                "backup"
+            )
+        self.table.add(rows.records, rows.content, rows.place)
         self.keys.update(zip(ids, rows.keys.tolist(), strict=True))
         by_name: dict[str, str] = {}
         for record in rows.records:

@@ -1,10 +1,9 @@
 """Tails: what came to a leaf since its piece was written, as a file of checksummed frames.
 
 A frame is ``FNTF``, the sequence number of its batch (8 bytes), its part and the number of parts
-of the batch (4 bytes each), the payload's length (8 bytes) and CRC-32 (4 bytes), all little-endian,
-then the payload: an Arrow IPC stream of rows, or of the keys of dead rows. A batch may have a
-part in several tails; it counts once every part is there, or once a manifest names a sequence
-number at or after its own. Knows nothing of manifests.
+of the batch (4 bytes each), the payload's length (8 bytes) and the CRC-32 of these 28 bytes and
+the payload (4 bytes), all little-endian, then the payload: an Arrow IPC stream of rows, or of the
+keys of dead rows. Knows nothing of manifests, nor of which batches count.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,6 +22,7 @@ __all__ = ["HEADER", "MAGIC", "Frame", "encode_frame", "read_frames"]
 
 MAGIC = b"FNTF"
 HEADER = struct.Struct("<4sQIIQI")
+_CHECKED = HEADER.size - 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,11 @@ class Frame:
     parts: int
     start: int
     end: int
-    table: pa.Table
+    payload: bytes = field(repr=False)
+
+    def table(self) -> pa.Table:
+        """Decode the payload."""
+        return pa.ipc.open_stream(self.payload).read_all()
 
 
 def encode_frame(table: pa.Table, sequence: int, part: int, parts: int) -> bytes:
@@ -43,33 +47,79 @@ def encode_frame(table: pa.Table, sequence: int, part: int, parts: int) -> bytes
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     payload = sink.getvalue().to_pybytes()
-    return (
-        HEADER.pack(MAGIC, sequence, part, parts, len(payload), zlib.crc32(payload)) + payload
-    )
+    return _seal(HEADER.pack(MAGIC, sequence, part, parts, len(payload), 0), payload)
 
 
-def read_frames(path: Path, start: int = 0) -> Iterator[Frame]:
-    """Iterate over the whole frames of a tail from byte ``start``; stop before a torn last one.
+def _seal(header: bytes, payload: bytes) -> bytes:
+    crc = zlib.crc32(payload, zlib.crc32(header[:_CHECKED]))
+    return b"".join((header[:_CHECKED], crc.to_bytes(4, "little"), payload))
+
+
+def read_frames(path: Path, start: int = 0, least: int = 0) -> Iterator[Frame]:
+    """Iterate over the whole frames of a tail; stop before a last one that a crash cut short.
+
+    Args:
+        path: the tail; a missing one has no frames.
+        start: byte at which a frame begins.
+        least: bytes that are known to have been written whole.
 
     Raises:
-        StoreCorrupt: a frame that isn't the last doesn't check out.
+        StoreCorrupt: bytes were changed, or cut off below ``least``.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return
-    position = start
-    while position + HEADER.size <= len(data):
-        magic, sequence, part, parts, length, crc = HEADER.unpack_from(data, position)
-        end = position + HEADER.size + length
-        payload = data[position + HEADER.size : end]
-        if magic != MAGIC or end > len(data) or zlib.crc32(payload) != crc:
-            if end < len(data) and data.find(MAGIC, position + 1) >= 0:
-                raise StoreCorrupt(
-                    f"tail {path.name} has a damaged frame at byte {position}; restore the store "
-                    "from a backup"
-                )
-            return
-        table = pa.ipc.open_stream(payload).read_all()
-        yield Frame(sequence, part, parts, position, end, table)
-        position = end
+    data = b""
+    if path.exists():
+        with path.open("rb") as file:
+            file.seek(start)
+            data = file.read()
+    position = 0
+    while (frame := _frame(data, position, start)) is not None:
+        yield frame
+        position = frame.end - start
+    if start + position < least or not _is_torn(data, position):
+        raise StoreCorrupt(
+            f"tail {path.name} was changed or cut at byte {start + position}; restore the store "
+            "from a backup"
+        )
+
+
+def _frame(data: bytes, position: int, start: int = 0) -> Frame | None:
+    """Read the frame at a position of the data; None where there is no whole one."""
+    if len(data) - position < HEADER.size:
+        return None
+    magic, sequence, part, parts, length, crc = HEADER.unpack_from(data, position)
+    begin = position + HEADER.size
+    end = begin + length
+    if magic != MAGIC or end > len(data):
+        return None
+    payload = data[begin:end]
+    if zlib.crc32(payload, zlib.crc32(data[position : position + _CHECKED])) != crc:
+        return None
+    return Frame(sequence, part, parts, start + position, start + end, payload)
+
+
+def _is_torn(data: bytes, position: int) -> bool:
+    """Tell the end of an append that was cut short, or taken back, from damage.
+
+    Appends reach a file from front to back, and a batch that failed is zeroed from its header on;
+    so what is neither a prefix of a frame nor begins with a zeroed header was changed by others.
+    """
+    size = len(data) - position - HEADER.size
+    if size < 0 or not any(data[position : position + HEADER.size]):
+        return True
+    magic, sequence, part, parts, length, crc = HEADER.unpack_from(data, position)
+    if magic != MAGIC:
+        return False
+    if length == size:  # all there but for its last blocks: Arrow ends a stream with FF FF FF FF 0
+        return not any(data[-8:])
+    if length < size or _whole_after(data, position):
+        return False
+    # Shorter than it says. Unless it says so wrongly: then the checksum fits the true length.
+    true = HEADER.pack(magic, sequence, part, parts, size, crc)
+    return _frame(true + data[position + HEADER.size :], 0) is None
+
+
+def _whole_after(data: bytes, position: int) -> bool:
+    while (position := data.find(MAGIC, position + 1)) >= 0:
+        if _frame(data, position) is not None:
+            return True
+    return False
