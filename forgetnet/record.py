@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import secrets
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -40,6 +39,10 @@ __all__ = [
 
 MAX_TOPIC_DEPTH = 6
 _NO_METADATA: Mapping[str, Any] = MappingProxyType({})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class Stats:
 
 def new_id() -> str:
     """Draw a random id: 128 bits, in hexadecimal."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def id_hash(record_id: str) -> bytes:
@@ -131,7 +134,7 @@ def id_hash(record_id: str) -> bytes:
 
 def utc(moment: datetime) -> datetime:
     """Return ``moment`` in UTC, to the microsecond."""
-    return moment.astimezone(UTC)
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
 def split_topic(topic: str | None) -> tuple[str, ...]:
@@ -157,9 +160,7 @@ def split_topic(topic: str | None) -> tuple[str, ...]:
 
 def canonical_json(value: object) -> str:
     """Serialise a JSON value in one way only: sorted keys, no spaces, finite numbers."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return _CANONICAL.encode(value)
 
 
 def _text_fault(name: str, value: object) -> str | None:
@@ -172,99 +173,123 @@ def _text_fault(name: str, value: object) -> str | None:
     return None
 
 
-def _names_faults(record: Record) -> list[str]:
-    faults = []
-    for name, values in (("mentions", record.mentions), ("derived_from", record.derived_from)):
-        if not isinstance(values, tuple):
-            faults.append(f"{name} must be a tuple of strings")
-            continue
-        faults += [fault for value in values if (fault := _text_fault(name, value))]
-        if not all(values):
-            faults.append(f"{name} holds an empty string; leave it out")
+def _names_faults(name: str, values: object) -> list[str]:
+    if not isinstance(values, tuple):
+        return [f"{name} must be a tuple of strings"]
+    faults = [fault for value in values if (fault := _text_fault(name, value))]
+    if not all(values):
+        faults.append(f"{name} holds an empty string; leave it out")
     return faults
 
 
-def _moment_faults(record: Record) -> list[str]:
-    return [
-        f"{name} must be a datetime with a time zone; add tzinfo=datetime.UTC"
-        for name, value in (("created_at", record.created_at), ("expires_at", record.expires_at))
-        if value is not None and (not isinstance(value, datetime) or value.tzinfo is None)
-    ]
+def _texts_faults(texts: tuple[object, ...]) -> list[str]:
+    pairs = zip(("text", "id", "subject", "topic"), texts, strict=True)
+    found = (_text_fault(name, value) for name, value in pairs if value is not None)
+    return [fault for fault in found if fault]
 
 
-def _metadata_fault(metadata: object) -> str | None:
-    if not isinstance(metadata, Mapping):
-        return f"metadata must be a mapping, not {type(metadata).__name__}"
-    if not metadata:
-        return None
+def _moment_faults(name: str, value: object) -> list[str]:
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        return [f"{name} must be a datetime with a time zone; add tzinfo=datetime.UTC"]
     try:
-        back = json.loads(canonical_json(dict(metadata)))
-        canonical_json(back).encode()
-    except (TypeError, ValueError):
-        return "metadata must hold JSON values only (finite numbers, whole Unicode, string keys)"
-    if back != dict(metadata):
-        return "metadata must come back from JSON unchanged; use lists, not tuples, and string keys"
-    return None
+        utc(value)
+    except OverflowError:
+        return [f"{name} is no time of the years 1 to 9999 in UTC"]
+    return []
+
+
+def _plain_metadata(metadata: object) -> tuple[dict[str, Any], str | None]:
+    """Return metadata as JSON gives them back, and what is wrong with them."""
+    if not isinstance(metadata, Mapping):
+        return {}, f"metadata must be a mapping, not {type(metadata).__name__}"
+    given = dict(metadata)
+    try:
+        plain: dict[str, Any] = json.loads(canonical_json(given).encode())
+    except (TypeError, ValueError, RecursionError):
+        return (
+            {},
+            "metadata must hold JSON values only (finite numbers, whole Unicode, string keys)",
+        )
+    if plain != given:
+        fault = (
+            "metadata must come back from JSON unchanged; use lists, not tuples, and string keys"
+        )
+        return {}, fault
+    return plain, None
 
 
 def check_record(record: Record) -> list[str]:
     """Say what is wrong with a record, as a list of reasons; empty when it can be stored."""
-    faults = []
+    return _check(record, record.id)[0]
+
+
+def _check(record: Record, record_id: str) -> tuple[list[str], dict[str, Any]]:
+    """Say what is wrong with a record under an id, and return its metadata in plain values."""
+    faults: list[str] = []
     if record.text is None and record.vector is None:
         faults.append("a record needs a text or a vector")
-    for name, value in (
-        ("text", record.text),
-        ("id", record.id),
-        ("subject", record.subject),
-        ("topic", record.topic),
-    ):
-        if value is not None and (fault := _text_fault(name, value)):
-            faults.append(fault)
-    if not record.id:
+    texts = (record.text, record_id, record.subject, record.topic)
+    for value in texts:
+        if value is not None and (type(value) is not str or not value.isascii()):
+            faults += _texts_faults(texts)
+            break
+    if not record_id:
         faults.append("id is empty")
     if record.subject == "":
         faults.append("subject is empty; use None for a record that is nobody's")
-    faults += _names_faults(record)
-    faults += _moment_faults(record)
-    if fault := _metadata_fault(record.metadata):
-        faults.append(fault)
-    if record.topic is not None and isinstance(record.topic, str):
+    if record.mentions != ():
+        faults += _names_faults("mentions", record.mentions)
+    if record.derived_from != ():
+        faults += _names_faults("derived_from", record.derived_from)
+    if record.created_at is not None:
+        faults += _moment_faults("created_at", record.created_at)
+    if record.expires_at is not None:
+        faults += _moment_faults("expires_at", record.expires_at)
+    metadata: dict[str, Any] = {}
+    if record.metadata is not _NO_METADATA:
+        metadata, fault = _plain_metadata(record.metadata)
+        if fault:
+            faults.append(fault)
+    if isinstance(record.topic, str):
         try:
             split_topic(record.topic)
         except InvalidRecord as error:
             faults.append(str(error))
-    return faults
-
-
-def _strings(values: Sequence[str] | str) -> tuple[str, ...]:
-    return (values,) if isinstance(values, str) else tuple(values)
+    return faults, metadata
 
 
 def normalise(record: Record, now: datetime) -> Record:
     """Fill in id and time, put times in UTC, order the names, drop the vector.
 
+    Metadata are copied, so that nothing the caller does to them later changes the record.
+
     Raises:
         InvalidRecord: the record can't be stored; the message lists every reason.
     """
-    faults = check_record(record if record.id else replace(record, id="new"))
+    faults, metadata = _check(record, record.id or "new")
     if faults:
-        name = f"record {record.id[:80]!r}" if record.id else "a record without id"
+        name = f"record {str(record.id)[:80]!r}" if record.id else "a record without id"
         raise InvalidRecord(f"{name}: {'; '.join(faults)}")
+    mentions, derived = record.mentions, record.derived_from
+    # In the order of the fields: keywords cost as much as all the checks.
     return Record(
-        text=record.text,
-        id=record.id or new_id(),
-        subject=record.subject,
-        topic=record.topic,
-        mentions=tuple(sorted(set(_strings(record.mentions)))),
-        derived_from=tuple(sorted(set(_strings(record.derived_from)))),
-        metadata=_NO_METADATA if not record.metadata else MappingProxyType(dict(record.metadata)),
-        created_at=utc(record.created_at or now),
-        expires_at=None if record.expires_at is None else utc(record.expires_at),
+        record.text,
+        record.id or new_id(),
+        record.subject,
+        record.topic,
+        tuple(sorted(set(mentions))) if mentions else (),
+        tuple(sorted(set(derived))) if derived else (),
+        MappingProxyType(metadata) if metadata else _NO_METADATA,
+        utc(record.created_at or now),
+        None if record.expires_at is None else utc(record.expires_at),
     )
 
 
 def _micros(moment: datetime | None) -> int | None:
-    return None if moment is None else math.floor(moment.timestamp() * 1_000_000 + 0.5)
+    if moment is None:
+        return None
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def canonical_bytes(record: Record, content: bytes, place: bytes) -> bytes:
@@ -275,17 +300,19 @@ def canonical_bytes(record: Record, content: bytes, place: bytes) -> bytes:
         content: bytes of its float32 content vector.
         place: bytes of its float32 topic code.
     """
-    fields = canonical_json([
-        record.id,
-        record.text,
-        record.subject,
-        record.topic,
-        list(record.mentions),
-        list(record.derived_from),
-        dict(record.metadata),
-        _micros(record.created_at),
-        _micros(record.expires_at),
-    ]).encode()
+    fields = canonical_json(
+        [
+            record.id,
+            record.text,
+            record.subject,
+            record.topic,
+            list(record.mentions),
+            list(record.derived_from),
+            dict(record.metadata),
+            _micros(record.created_at),
+            _micros(record.expires_at),
+        ]
+    ).encode()
     return b"".join((len(fields).to_bytes(8, "little"), fields, content, place))
 
 
