@@ -1,0 +1,43 @@
+"""The command line: ``forgetnet``, whose commands are named as the verbs of the Python package.
+
+Thin: it parses, calls :class:`forgetnet.Memory`, and shows what came back. What it needs of the
+rest is imported inside the commands, so that help comes at once.
+"""
+
+import io
+import sys
+
+from forgetnet.cli.demo_command import demo
+from forgetnet.cli.forget_commands import forget, sweep, verify
+from forgetnet.cli.frame import build
+from forgetnet.cli.import_command import import_
+from forgetnet.cli.read_commands import export, get, search, stats
+from forgetnet.cli.write_commands import add, delete, purge, update
+
+__all__ = ["app", "main"]
+
+app = build(
+    {
+        "demo": demo,
+        "import": import_,
+        "add": add,
+        "search": search,
+        "get": get,
+        "update": update,
+        "delete": delete,
+        "forget": forget,
+        "verify": verify,
+        "sweep": sweep,
+        "purge": purge,
+        "export": export,
+        "stats": stats,
+    }
+)
+
+
+def main() -> None:
+    """Run the command line and leave the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without emoji is no reason to stop
+    app(prog_name="forgetnet")

@@ -1,0 +1,222 @@
+"""Commands of forgetting: forget, sweep, and verify, which needs no memory."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forgetnet.cli.frame import PROVEN, REFUSED
+from forgetnet.cli.options import AsJson, EncoderName, KeyFile, Store, filter_of
+from forgetnet.cli.session import folder_of, opened, plain_plan, plain_receipt
+from forgetnet.cli.voice import Voice
+from forgetnet.errors import ReceiptInvalid
+
+if TYPE_CHECKING:
+    from forgetnet.forget.receipt import Receipt
+
+__all__ = ["Level", "forget", "sweep", "verify"]
+
+
+class Level(StrEnum):
+    """How much is looked through after a forget."""
+
+    AUTO = "auto"
+    TOUCHED = "touched"
+    FULL = "full"
+
+
+ReceiptFile = Annotated[
+    Path | None,
+    typer.Option("--receipt", metavar="FILE", help="Also write the receipt to this file."),
+]
+OpeningsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--openings",
+        metavar="FILE",
+        help="Write the openings, which show what the receipt is about; personal data.",
+    ),
+]
+
+
+def forget(
+    *,
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ID", help="This record; may be repeated.")
+    ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option("--subject", metavar="NAME", help="All of this one's, and what mentions it."),
+    ] = None,
+    topic: Annotated[
+        str | None, typer.Option("--topic", metavar="PATH", help="All filed under this topic.")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option("--filter", metavar="JSON", help="All that match this filter.")
+    ] = None,
+    keep_mentions: Annotated[
+        bool, typer.Option("--keep-mentions", help="Keep others' records that mention the subject.")
+    ] = False,
+    keep_derived: Annotated[
+        bool, typer.Option("--keep-derived", help="Keep records derived from those that go.")
+    ] = False,
+    reason: Annotated[
+        str | None,
+        typer.Option("--reason", metavar="TEXT", help="Kept as a salted commitment only."),
+    ] = None,
+    level: Annotated[
+        Level, typer.Option("--verify", help="Look through what was touched, or everything.")
+    ] = Level.AUTO,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and change nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    receipt_file: ReceiptFile = None,
+    openings_file: OpeningsFile = None,
+    store: Store = "./memory",
+    encoder: EncoderName = None,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Erase records, look for what is left, and sign a receipt.
+
+    Give exactly one of --id, --subject, --topic and --filter. Shows what would go and asks before
+    it changes anything. Exit code 0 only if nothing of it is left.
+    """
+    if as_json and not (yes or dry_run):
+        raise typer.BadParameter("--json can't ask; add --yes or --dry-run")
+    voice = Voice(as_json=as_json)
+    scope: dict[str, Any] = {
+        "ids": ids or None,
+        "subject": subject,
+        "topic": topic,
+        "filter": filter_of(where),
+        "mentions": not keep_mentions,
+        "derived": not keep_derived,
+    }
+    with opened(store, encoder, key, readonly=dry_run) as memory:
+        plan = memory.forget(**scope, dry_run=True)
+        if dry_run or not as_json:
+            from forgetnet.cli.render import plan_of
+
+            voice.answer({"plan": plain_plan(plan)}, plan_of(plan))
+        if dry_run:
+            return
+        if not yes and not _agreed(voice):
+            voice.note("Nothing was changed.")
+            raise typer.Exit(REFUSED)
+        with _waiting(voice):
+            receipt = memory.forget(**scope, reason=reason, verify=level.value)
+    _close(voice, receipt, store, receipt_file, openings_file)
+
+
+def _agreed(voice: Voice) -> bool:
+    """Ask on stderr; no answer is no."""
+    try:
+        return typer.confirm("Forget this for good?", default=False, err=True)
+    except typer.Abort:
+        voice.note("")
+        return False
+
+
+def _waiting(voice: Voice) -> Any:
+    from contextlib import nullcontext
+
+    if not voice.err.is_terminal:
+        return nullcontext()
+    return voice.err.status("Erasing, and looking for what is left ...")
+
+
+def _close(
+    voice: Voice, receipt: Receipt, store: str, copy: Path | None, openings: Path | None
+) -> None:
+    """Write what was asked for, say what was done, and leave with the exit code."""
+    folder = folder_of(store)
+    kept = None if folder is None else folder / "receipts" / f"{receipt.id}.json"
+    if copy is not None:
+        receipt.save(copy)
+    if openings is not None:
+        receipt.save_openings(openings)
+    from rich.text import Text
+
+    from forgetnet.cli.render import grid, surfaces
+    from forgetnet.forget.explain import sentence
+
+    files = {"receipt": str(copy or kept or "(not kept)")}
+    if folder is not None:
+        files["public key"] = str(folder / "receipt.pub")
+    if openings is not None:
+        files["openings"] = f"{openings} (personal data)"
+    voice.answer(
+        plain_receipt(receipt, copy or kept),
+        Text(f"\n{sentence(receipt.erasure)}\n"),
+        surfaces(receipt.surfaces),
+        Text(),
+        grid(files),
+    )
+    done = receipt.status.value in ("erased", "not_found")
+    raise typer.Exit(PROVEN if done else REFUSED)
+
+
+def sweep(
+    *,
+    receipt_file: ReceiptFile = None,
+    openings_file: OpeningsFile = None,
+    store: Store = "./memory",
+    encoder: EncoderName = None,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Forget every record that has expired, with a receipt."""
+    voice = Voice(as_json=as_json)
+    with opened(store, encoder, key) as memory, _waiting(voice):
+        receipt = memory.sweep()
+    _close(voice, receipt, store, receipt_file, openings_file)
+
+
+def verify(
+    receipt: Annotated[Path, typer.Argument(metavar="RECEIPT", help="File of a receipt.")],
+    *,
+    public: Annotated[
+        Path,
+        typer.Option(
+            "--key", metavar="FILE", help="The signer's public key, from a source you trust."
+        ),
+    ],
+    ledger: Annotated[
+        Path | None,
+        typer.Option("--ledger", metavar="FILE", help="Also ask whether it stands in this ledger."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a receipt, offline; exit code 0 if it is genuine and nothing is left, else 1."""
+    from forgetnet.forget.receipt import Receipt
+    from forgetnet.ledger import Ledger
+
+    if ledger is not None and not ledger.exists():
+        raise ReceiptInvalid(f"there is no ledger {ledger}")
+    log = None if ledger is None else Ledger(ledger, read_only=True)
+    loaded = Receipt.load(receipt)
+    voice = Voice(as_json=as_json)
+    if reasons := loaded.check(public, ledger=log):
+        said = f"This receipt is not genuine, so it proves nothing: {'; '.join(reasons)}."
+        told = {"genuine": False, "proven": False, "reasons": reasons, "sentence": said}
+        voice.answer(told, said)
+        raise typer.Exit(REFUSED)
+    verdict = loaded.verify(public, ledger=log)
+    voice.answer(
+        {
+            "genuine": True,
+            "proven": verdict.proven,
+            "status": verdict.status.value,
+            "reasons": list(verdict.reasons),
+            "sentence": verdict.sentence,
+            "key": verdict.keyid,
+            "ledger_index": verdict.ledger_index,
+        },
+        verdict.sentence,
+    )
+    raise typer.Exit(PROVEN if verdict.proven else REFUSED)

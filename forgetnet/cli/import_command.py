@@ -1,0 +1,252 @@
+"""The command ``import``: what people have, streamed into a memory batch by batch.
+
+Holds one batch at a time. What can't be read or stored is reported and never stops the rest.
+Knows no file format.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forgetnet.cli.frame import REFUSED
+from forgetnet.cli.options import AsJson, EncoderName, KeyFile, Store
+from forgetnet.cli.session import opened
+from forgetnet.cli.voice import Voice
+from forgetnet.errors import InvalidRecord
+
+if TYPE_CHECKING:
+    from forgetnet.ingest import Fault
+    from forgetnet.memory import Memory
+    from forgetnet.record import Record
+
+__all__ = ["Intake", "import_"]
+
+_SHOWN = 20
+_HEADER = 1024  # bytes within which the first line of an export ends
+
+
+@dataclass(slots=True)
+class Intake:
+    """Pours records into a memory.
+
+    Attributes:
+        memory: where they go.
+        batch_size: records embedded and stored at a time.
+        common: defaults for records that name none: ``subject``, ``topic``.
+        tell: called with a line for each of the first 20 refusals.
+        imported, refused: how many, so far.
+        faults: the first 20 refusals as JSON.
+    """
+
+    memory: Memory
+    batch_size: int
+    common: dict[str, Any]
+    tell: Callable[[str], None]
+    imported: int = 0
+    refused: int = 0
+    faults: list[dict[str, Any]] = field(default_factory=list)
+
+    def pour(self, items: Iterable[Record | Fault]) -> None:
+        """Store every record, and report every fault."""
+        from forgetnet.record import Record
+
+        batch: list[Record] = []
+        for item in items:
+            if not isinstance(item, Record):
+                self._refuse(str(item), line=item.line, file=item.file or None)
+                continue
+            batch.append(item)
+            if len(batch) >= self.batch_size:
+                self._store(self._fresh(batch))
+                batch = []
+        self._store(self._fresh(batch))
+
+    def _fresh(self, batch: list[Record]) -> list[Record]:
+        """Leave out, and report, records whose id is taken: no need to embed them."""
+        seen: set[str] = set()
+        fresh = []
+        for record in batch:
+            if record.id and (record.id in seen or self.memory.get(record.id) is not None):
+                self._refuse(f"record {record.id[:80]!r}: the id is taken", id=record.id)
+                continue
+            seen.add(record.id)
+            fresh.append(record)
+        return fresh
+
+    def _store(self, batch: list[Record]) -> None:
+        """Store a batch; where one record is in the way, halve it until that one is found."""
+        if not batch:
+            return
+        try:
+            self.memory.add(batch, progress=False, **self.common)
+        except InvalidRecord as error:
+            if len(batch) == 1:
+                self._refuse(str(error), id=batch[0].id or None)
+                return
+            middle = len(batch) // 2
+            self._store(batch[:middle])
+            self._store(batch[middle:])
+            return
+        self.imported += len(batch)
+
+    def _refuse(self, reason: str, **place: Any) -> None:
+        self.refused += 1
+        if self.refused <= _SHOWN:
+            self.faults.append({**place, "reason": reason})
+            self.tell(reason)
+
+
+@contextmanager
+def _bar(voice: Voice, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a bar of bytes on stderr where that is a terminal."""
+    from rich import progress
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(binary_units=True),
+        progress.TimeRemainingColumn(),
+    )
+    hidden = not voice.err.is_terminal
+    with progress.Progress(*columns, console=voice.err, disable=hidden, transient=True) as bar:
+        task = bar.add_task("importing", total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def _is_export(path: Path) -> bool:
+    """Tell whether a file begins as one of our own exports does."""
+    from forgetnet.ingest.source import Source
+
+    if not path.is_file():
+        return False
+    with suppress(OSError, EOFError, zlib.error, ValueError):
+        with Source(path).bytes() as file:
+            head = json.loads(file.readline(_HEADER))
+        return isinstance(head, dict) and isinstance(head.get("forgetnet"), int)
+    return False
+
+
+def _named(name: str, meaning: str) -> Any:
+    return typer.Option(f"--{name}-field", metavar="FIELD", help=f"Field of {meaning}.")
+
+
+_FORMAT = typer.Option(
+    "--format",
+    metavar="NAME",
+    help="chatgpt, csv, folder, json, jsonl, locomo, parquet, slack, telegram, text, tsv or "
+    "whatsapp; told from the file if left out.",
+)
+_METADATA = typer.Option(
+    "--metadata-field", metavar="FIELD", help="Keep only this as metadata; may be repeated."
+)
+_SUBJECT = typer.Option("--subject", metavar="NAME", help="Whose those are that name nobody.")
+_TOPIC = typer.Option("--topic", metavar="PATH", help="Where those are filed that name none.")
+_ENCODING = typer.Option("--encoding", metavar="NAME", help="Encoding of the text.")
+_SPLIT = typer.Option(
+    "--split", metavar="HOW", help="One record per file, paragraph or heading of a text."
+)
+_DAY_FIRST = typer.Option(
+    "--day-first/--month-first", help="Dates of a WhatsApp export; told from it if left out."
+)
+_BARE_SPEAKERS = typer.Option(
+    "--bare-speakers", help="Subjects of LoCoMo by name, without the conversation."
+)
+_BATCH_SIZE = typer.Option(
+    "--batch-size", metavar="N", min=1, help="Records embedded and stored at a time."
+)
+
+
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="File or folder.")],
+    *,
+    format: Annotated[str | None, _FORMAT] = None,
+    text_field: Annotated[str | None, _named("text", "the text")] = None,
+    subject_field: Annotated[str | None, _named("subject", "whose it is")] = None,
+    topic_field: Annotated[str | None, _named("topic", "the topic path")] = None,
+    id_field: Annotated[str | None, _named("id", "the id")] = None,
+    created_field: Annotated[str | None, _named("created", "the time")] = None,
+    mentions_field: Annotated[str | None, _named("mentions", "others whom it is about")] = None,
+    vector_field: Annotated[str | None, _named("vector", "the embedding")] = None,
+    metadata_field: Annotated[list[str] | None, _METADATA] = None,
+    subject: Annotated[str | None, _SUBJECT] = None,
+    topic: Annotated[str | None, _TOPIC] = None,
+    encoding: Annotated[str, _ENCODING] = "utf-8",
+    split: Annotated[str, _SPLIT] = "file",
+    day_first: Annotated[bool | None, _DAY_FIRST] = None,
+    bare_speakers: Annotated[bool, _BARE_SPEAKERS] = False,
+    batch_size: Annotated[int, _BATCH_SIZE] = 1024,
+    store: Store = "./memory",
+    encoder: EncoderName = None,
+    key: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Store what is in a file or folder; make the memory if there is none.
+
+    Takes JSONL, CSV, TSV, Parquet, text, Markdown, exports of chats, and what export wrote. What
+    can't be read is reported with its line, the rest goes in; then the exit code is 1.
+    """
+    from forgetnet.exchange import read_memory
+    from forgetnet.ingest import count_hint, read
+
+    voice = Voice(as_json=as_json)
+    began = time.perf_counter()
+    options: dict[str, Any] = {
+        "format": format,
+        "text_field": text_field,
+        "subject_field": subject_field,
+        "topic_field": topic_field,
+        "id_field": id_field,
+        "created_field": created_field,
+        "mentions_field": mentions_field,
+        "vector_field": vector_field,
+        "metadata_fields": metadata_field or None,
+        "encoding": encoding,
+        "split": split,
+        "day_first": day_first,
+        "qualify_speakers": not bare_speakers,
+    }
+    own = format is None and _is_export(source)
+    total = count_hint(source, format=format)
+    with _bar(voice, None if own else total) as advance:
+        items = iter(()) if own else read(source, on_bytes=advance, **options)
+        with opened(store, encoder, key, create=True) as memory:
+            if own:
+                items = chain.from_iterable(read_memory(source, memory.encoder))
+            common = {"subject": subject, "topic": topic}
+            intake = Intake(memory, batch_size, common, voice.note)
+            intake.pour(items)
+    _summary(voice, source, intake, total, time.perf_counter() - began)
+
+
+def _summary(voice: Voice, source: Path, intake: Intake, total: int | None, seconds: float) -> None:
+    from forgetnet.cli.render import count_of, size_of
+
+    if intake.refused > _SHOWN:
+        voice.note(f"... and {intake.refused - _SHOWN:,} more.")
+    said = f"Imported {count_of(intake.imported, 'record')}"
+    said += f" ({size_of(total)})" if total else ""
+    said += f" in {seconds:.1f} s"
+    said += f"; {intake.refused:,} refused." if intake.refused else "."
+    voice.answer(
+        {
+            "source": str(source),
+            "imported": intake.imported,
+            "refused": intake.refused,
+            "faults": intake.faults,
+            "bytes": total,
+            "seconds": round(seconds, 3),
+        },
+        said,
+    )
+    if intake.refused:
+        raise typer.Exit(REFUSED)

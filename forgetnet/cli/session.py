@@ -1,0 +1,121 @@
+"""Opening the memory that a command works on, and its values as plain JSON.
+
+Knows nothing of commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgetnet.errors import StoreError
+
+if TYPE_CHECKING:
+    from forgetnet.forget.plan import Plan
+    from forgetnet.forget.receipt import Receipt
+    from forgetnet.memory import Memory
+    from forgetnet.record import Hit, Record
+
+__all__ = ["folder_of", "opened", "plain_hit", "plain_plan", "plain_receipt", "plain_record"]
+
+
+def folder_of(store: str) -> Path | None:
+    """Return the folder of the memory at a path or URL; None if it has none."""
+    from forgetnet.store import split_url
+
+    engine, path = split_url(store)
+    return None if engine == "memory" or not path else Path(path).expanduser()
+
+
+@contextmanager
+def opened(
+    store: str,
+    encoder: str | None,
+    key: Path | None,
+    *,
+    readonly: bool = False,
+    create: bool = False,
+) -> Iterator[Memory]:
+    """Open a memory for as long as the block lasts; make one only where ``create`` says so.
+
+    Raises:
+        StoreError: there is none.
+    """
+    from forgetnet.memory import Memory
+
+    folder = folder_of(store)
+    if not create and folder is not None and not folder.exists():
+        raise StoreError(
+            f"there is no memory at {store}; make one with add or import, or name it with --store"
+        )
+    if not create and folder is not None and not (folder / "forgetnet.json").exists():
+        readonly = True  # which refuses what isn't a memory, in the memory's own words
+    with Memory.open(store, encoder=encoder, key=key, readonly=readonly) as memory:
+        yield memory
+
+
+def plain_record(record: Record) -> dict[str, Any]:
+    """Return a record as JSON, without its vector."""
+    return {
+        "id": record.id,
+        "text": record.text,
+        "subject": record.subject,
+        "topic": record.topic,
+        "mentions": list(record.mentions),
+        "derived_from": list(record.derived_from),
+        "metadata": dict(record.metadata),
+        "created_at": record.created_at and record.created_at.isoformat(),
+        "expires_at": record.expires_at and record.expires_at.isoformat(),
+    }
+
+
+def plain_hit(hit: Hit) -> dict[str, Any]:
+    """Return a hit as JSON."""
+    return {
+        "id": hit.id,
+        "distance": hit.distance,
+        "text": hit.text,
+        "subject": hit.subject,
+        "topic": hit.topic,
+        "metadata": dict(hit.metadata),
+    }
+
+
+def plain_plan(plan: Plan) -> dict[str, Any]:
+    """Return a plan as JSON, ids included."""
+    return {
+        "scope": plan.kind,
+        "counts": dict(plan.counts),
+        "direct": list(plan.direct),
+        "mentions": list(plan.mentions),
+        "derived": list(plan.derived),
+        "not_found": list(plan.not_found),
+        "mentions_kept": plan.mentions_kept,
+        "near_miss": plan.near_miss,
+        "steps": [
+            {
+                "component": step.component,
+                "influence": step.influence.value,
+                "action": step.action,
+                "records": step.records,
+                "files": step.files,
+                "bytes": step.bytes,
+            }
+            for step in plan.steps
+        ],
+    }
+
+
+def plain_receipt(receipt: Receipt, file: Path | None) -> dict[str, Any]:
+    """Return what a receipt says as JSON, and where it lies."""
+    surfaces: list[Mapping[str, Any]] = [surface.to_plain() for surface in receipt.surfaces]
+    return {
+        "receipt": receipt.id,
+        "status": receipt.status.value,
+        "counts": dict(receipt.counts),
+        "surfaces": surfaces,
+        "reasons": list(receipt.erasure.reasons),
+        "file": None if file is None else str(file),
+    }
