@@ -341,8 +341,10 @@ def _records(path: Path, header: Header, lines: Iterator[tuple[int, str]]) -> It
 # ---------------------------------------------------------------------------------- one memory
 
 
-def write_memory(store: Store, path: Path, encoder: Encoder, *, embeddings: bool = True) -> int:
-    """Export all records of a store; return how many.
+def write_memory(
+    store: Store, path: Path, encoder: Encoder, *, embeddings: bool, at: datetime
+) -> int:
+    """Export all records of a store but those expired by ``at``; return how many.
 
     Args:
         store: where they are.
@@ -350,7 +352,8 @@ def write_memory(store: Store, path: Path, encoder: Encoder, *, embeddings: bool
         encoder: the one that made the vectors.
         embeddings: write the vectors; those of records without text are written anyway.
     """
-    ids = sorted((record.id for record in store.scan()), key=id_hash)
+    visible = (r for r in store.scan() if r.expires_at is None or r.expires_at > at)
+    ids = sorted((record.id for record in visible), key=id_hash)
 
     def rows() -> Iterator[Line]:
         for start in range(0, len(ids), _ROWS):

@@ -6,7 +6,6 @@ Knows nothing of records. A memory without a folder (``memory://``) has its key 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +45,7 @@ class Home:
 
     root: Path | None
     secret: bytes = field(repr=False)
+    readonly: bool = False
 
     def path(self, *names: str) -> Path | None:
         """Return a path below the root, or None."""
@@ -147,7 +147,7 @@ def prepare(root: Path, *, readonly: bool) -> bool:
     try:
         for name in ("journal", "receipts"):
             (root / name).mkdir(parents=True, exist_ok=True)
-        os.chmod(root, 0o700)
+        root.chmod(0o700)
     except OSError as error:
         raise StoreError(f"can't make a memory at {root}: {error.strerror}") from error
     return True

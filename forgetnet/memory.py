@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, overload
@@ -25,12 +26,22 @@ from forgetnet.forget.keys import derive_signer, public_pem
 from forgetnet.forget.plan import Plan, Scope, resolve
 from forgetnet.forget.receipt import Receipt
 from forgetnet.geometry import codes
+from forgetnet.lineage import with_ancestors
 from forgetnet.opening import Key, Parts, open_parts
 from forgetnet.reader import Reader, now
 from forgetnet.record import Deleted, Record, complete, normalise, split_topic
 from forgetnet.store import Floats
 
-__all__ = ["Memory"]
+__all__ = ["KEEP", "Keep", "Memory"]
+
+
+class Keep(Enum):
+    """Stands for a field that ``update`` leaves as it is, since None is a value."""
+
+    KEEP = "keep"
+
+
+KEEP = Keep.KEEP
 
 
 class Memory(Reader):
@@ -45,6 +56,7 @@ class Memory(Reader):
             ledger=self._ledger,
             root=parts.home.root,
             reopen=parts.reopen,
+            readonly=parts.home.readonly,
             encoder_digest=hashlib.sha256(parts.encoder.digest.encode()).hexdigest(),
             clock=clock,
         )
@@ -129,7 +141,7 @@ class Memory(Reader):
             InvalidRecord: an item can't be stored, or an id is taken; nothing was stored.
             StoreError: the store can't be written; nothing was stored.
         """
-        given = [items] if isinstance(items, str | Record) else list(items)
+        given: list[str | Record] = [items] if isinstance(items, str | Record) else list(items)
         named = [ids] if isinstance(ids, str) else ids
         if named is not None and len(named) != len(given):
             raise InvalidRecord(f"{len(given)} items came with {len(named)} ids")
@@ -149,6 +161,7 @@ class Memory(Reader):
         with self._lock:
             moment = self._clock()
             records = [normalise(record, moment) for record in raw]
+            records = with_ancestors(self._store, records)
             content = embed(self._encoder, raw, vectors, progress=progress)
             self._store.add(records, content, self._places(records))
         return [record.id for record in records]
@@ -159,43 +172,44 @@ class Memory(Reader):
     def update(
         self,
         id: str,
-        text: str | None = None,
+        text: str | Keep = KEEP,
         *,
+        subject: str | Keep | None = KEEP,
+        topic: str | Keep | None = KEEP,
+        metadata: Mapping[str, Any] | Keep = KEEP,
+        mentions: Sequence[str] | Keep = KEEP,
+        derived_from: Sequence[str] | Keep = KEEP,
+        expires_at: datetime | Keep | None = KEEP,
         vector: Floats | None = None,
-        **changes: Any,
     ) -> Record:
-        """Change fields of a stored record, in one commit, and return it.
+        """Change the fields that are given, in one commit, and return the record.
 
         The old version is unreachable at once; its bytes go with the next ``forget`` or ``purge``.
-
-        Args:
-            id: a stored record.
-            text: new text, embedded anew unless ``vector`` is given.
-            vector: new (d,) embedding.
-            changes: ``subject``, ``topic``, ``metadata``, ``mentions``, ``derived_from``,
-                ``expires_at``.
+        A new text is embedded anew unless ``vector`` (d,) is given.
 
         Raises:
-            InvalidRecord: the id isn't stored, a field isn't one, or a value can't be stored.
+            InvalidRecord: the id isn't stored, or a value can't be stored; nothing was changed.
         """
-        known = {"subject", "topic", "metadata", "mentions", "derived_from", "expires_at"}
-        if strange := sorted(set(changes) - known):
-            raise InvalidRecord(f"update knows no {strange[0][:80]!r}; it takes {sorted(known)}")
+        given = {
+            "text": text,
+            "subject": subject,
+            "topic": topic,
+            "metadata": metadata,
+            "mentions": mentions if mentions is KEEP else tuple(mentions),
+            "derived_from": derived_from if derived_from is KEEP else tuple(derived_from),
+            "expires_at": expires_at,
+        }
+        changes = {name: value for name, value in given.items() if value is not KEEP}
         with self._lock:
             found = self.get(id)
             if found is None:
                 raise InvalidRecord(f"no record has the id {id[:80]!r}; add it first")
-            for name in ("mentions", "derived_from"):
-                if name in changes:
-                    changes[name] = tuple(changes[name])
-            raw = replace(found, **changes)
-            content, _ = self._store.vectors([id])
-            if text is not None:
-                raw = replace(raw, text=text)
-            if text is not None or vector is not None:
-                raw = replace(raw, vector=vector)
+            raw = replace(found, **changes, vector=vector)  # type: ignore[arg-type] # checked below
+            record = with_ancestors(self._store, [normalise(raw, self._clock())])[0]
+            if text is KEEP and vector is None:
+                content, _ = self._store.vectors([id])
+            else:
                 content = embed(self._encoder, [raw], None, progress=False)
-            record = normalise(raw, self._clock())
             self._store.add([record], content, self._places([record]), replace=True)
         return record
 
@@ -309,7 +323,13 @@ class Memory(Reader):
             embeddings: keep the vectors, so that nothing needs to be embedded again.
         """
         with self._lock:
-            return write_memory(self._store, Path(path), self._encoder, embeddings=embeddings)
+            return write_memory(
+                self._store,
+                Path(path),
+                self._encoder,
+                embeddings=embeddings,
+                at=self._clock(),
+            )
 
     def import_(self, path: str | Path, *, progress: bool = True) -> list[str]:
         """Store the records of a file that :meth:`export` wrote; return their ids.

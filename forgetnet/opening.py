@@ -76,7 +76,7 @@ def open_parts(url: str, encoder: str | Encoder | None, key: Key, *, readonly: b
     if settings:
         check_encoder(settings, chosen.name, chosen.digest)
     new = prepare(root, readonly=readonly)
-    home = Home(root, read_secret(root, key, create=new))
+    home = Home(root, read_secret(root, key, create=new), readonly)
     signer = derive_signer(home.secret)
     fingerprint = key_id(signer.public_key())
     if settings and settings.key != fingerprint:

@@ -43,7 +43,7 @@ class Reader:
         self._clock = clock
         self._lock = threading.RLock()
         self._salt = derive_salt(home.secret)
-        self._ledger = Ledger(home.path("ledger.jsonl"))
+        self._ledger = Ledger(home.path("ledger.jsonl"), read_only=home.readonly)
 
     def __enter__(self) -> Self:
         return self

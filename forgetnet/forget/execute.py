@@ -54,6 +54,7 @@ class Office:
         ledger: the log of receipts.
         root: folder of the memory; None in memory.
         reopen: opens the store again, for reading.
+        readonly: the memory was opened beside a writer, and nothing may be forgotten.
         encoder_digest: names the encoder.
         clock: returns the present time.
     """
@@ -64,6 +65,7 @@ class Office:
     ledger: Ledger
     root: Path | None
     reopen: Reopen
+    readonly: bool
     encoder_digest: str
     clock: Callable[[], datetime]
 
@@ -81,8 +83,18 @@ def forget(office: Office, scope: Scope, *, reason: str, level: str) -> Receipt:
         ForgetIncomplete: it stopped midway; ``receipt`` says what is done, opening the memory
             again finishes it.
     """
+    if office.readonly:
+        raise StoreError(f"{office.root} was opened with readonly=True; open it for writing")
     plan = resolve(office.store, scope, office.salt)
-    look = Look.before(office.store, office.root, office.reopen, plan, scope, office.salt, level)
+    look = Look.before(
+        office.store,
+        office.root,
+        office.reopen,
+        plan=plan,
+        scope=scope,
+        salt=office.salt,
+        level=level,
+    )
     entry = Entry(
         secrets.token_hex(8),
         plan.kind,
@@ -129,9 +141,11 @@ def _carry_out(
             receipt.save(office.root / "receipts" / f"{receipt.id}.json")
         office.ledger.append(receipt.entry)
         office.journal.close(entry.name)
-    except OSError as error:
+    except (OSError, StoreError) as error:
         raise ForgetIncomplete(
-            f"the records are gone, but the receipt could not be stored: {error.strerror}", receipt
+            f"the records are gone, but the receipt could not be stored: {error}; opening the "
+            "memory again makes another",
+            receipt,
         ) from error
     return receipt
 

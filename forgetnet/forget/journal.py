@@ -1,8 +1,8 @@
 """The journal of a forget: what is owed, durably, from the first deletion to the last look.
 
-An entry holds ids, salted hashes and counts; never text, subjects or topics. It is written before
-anything is deleted and shredded once the receipt is safe. A memory that opens with an open entry finishes it first. Knows nothing of how
-the work is done.
+An entry holds ids, salted hashes and counts; never text, subjects or topics. It is written
+before anything is deleted and shredded once the receipt is safe. A memory that opens with an open
+entry finishes it first. Knows nothing of how the work is done.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ is deleted).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from forgetnet.component import Influence
@@ -17,11 +18,11 @@ from forgetnet.errors import InvalidScope
 from forgetnet.filters import Filter, under
 from forgetnet.geometry import codes
 from forgetnet.lineage import descendants
-from forgetnet.record import Record, canonical_json, split_topic
+from forgetnet.record import canonical_json, split_topic
 from forgetnet.retrieve import cone_of
 from forgetnet.store import Store
 
-__all__ = ["Plan", "Scope", "Step", "intact", "owners", "resolve"]
+__all__ = ["Plan", "Scope", "Step", "intact", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Scope:
                 "say what to forget by exactly one of ids=, subject=, filter= or topic=; an empty "
                 "scope never means everything"
             )
-        if not given[named[0]]:
+        if not given[named[0]] or (self.ids is not None and not all(self.ids)):
             raise InvalidScope(f"{named[0]}= is empty; an empty scope never means everything")
         return named[0]
 
@@ -70,7 +71,9 @@ class Scope:
         """Write what is named as one string, to be committed to."""
         if self.subject is not None or self.topic is not None:
             return self.subject or self.topic or ""
-        return canonical_json(sorted(self.ids)) if self.ids is not None else ""
+        if self.ids is not None:
+            return canonical_json(sorted(self.ids))
+        return json.dumps(self.filter, sort_keys=True, default=str) if self.filter else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,16 +198,7 @@ def resolve(store: Store, scope: Scope, salt: bytes) -> Plan:
         len(mentioning) - len(mentions),
         near_miss,
     )
-    return Plan(
-        kind,
-        plan.direct,
-        plan.mentions,
-        plan.derived,
-        plan.not_found,
-        plan.mentions_kept,
-        plan.near_miss,
-        _steps(store, plan),
-    )
+    return replace(plan, steps=_steps(store, plan))
 
 
 def _size(path: Path) -> int:
@@ -222,8 +216,3 @@ def _steps(store: Store, plan: Plan) -> tuple[Step, ...]:
         Step("index", Influence.LOCAL, "remove the vectors from memory", total),
         Step("encoder", Influence.FROZEN, "nothing: it never saw the data", 0),
     )
-
-
-def owners(records: Sequence[Record]) -> list[str]:
-    """Return the subjects of records, each once."""
-    return list(dict.fromkeys(r.subject for r in records if r.subject is not None))

@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from forgetnet.audit import residue
+from forgetnet.audit import layout, residue, trace
 from forgetnet.filters import under
 from forgetnet.forget.journal import Entry
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.surfaces import Check, Surface, judge
-from forgetnet.record import Record
 from forgetnet.retrieve import cone_of
 from forgetnet.store import Floats, Query, Store
 
@@ -72,6 +71,7 @@ class Look:
         store: Store,
         root: Path | None,
         reopen: Reopen,
+        *,
         plan: Plan,
         scope: Scope,
         salt: bytes,
@@ -81,7 +81,7 @@ class Look:
         found = store.get(plan.ids)
         records = [found[i] for i in plan.ids]
         content, _ = store.vectors(plan.ids)
-        hashing = secrets.token_bytes(residue.SALT_BYTES)
+        hashing = secrets.token_bytes(trace.SALT_BYTES)
         look = cls(
             store,
             root,
@@ -95,17 +95,16 @@ class Look:
             topic=None if scope.topic is None else (scope.topic, salt),
         )
         look.vectors = list(zip(plan.ids, content, strict=True))[:_PROBES]
-        look._control(records)
+        look._control()
         return look
 
-    def _control(self, records: Sequence[Record]) -> None:
+    def _control(self) -> None:
         files = self.store.files(self.ids) if self.ids else []
         if files and self.root is not None:
             findings = residue.scan(files, self.traces, self.needles, root=self.root)
+            marks = self.traces.marks()
+            self.control = (len(marks & findings.decoded), len(marks))
             self.traces = self.traces.learn(findings.keys)
-            expected = len(residue.trace(records, None, salt=self.traces.salt).marks())
-            expected += len({trace.vector for trace in self.traces.items})
-            self.control = (len(findings.found), expected)
         found = sum(self._finds(i, vector) for i, vector in self.vectors)
         self.probed = (found, len(self.vectors))
         touched = set(files)
@@ -209,38 +208,34 @@ class Look:
         ]
 
     def _scanned(self, root: Path) -> list[Check]:
+        fresh = [path for path in self.store.files() if path not in self.others]
+        small = [root / "ledger.jsonl", root / "receipts", root / "store" / "manifest.json"]
         # The journal names the ids until the receipt is safe; it is shredded after that.
         everything = [path for path in root.iterdir() if path.name != "journal"]
-        paths = everything if self.full else self._touched(root)
         findings = residue.scan(
-            paths,
+            everything if self.full else [*fresh, *(path for path in small if path.exists())],
             self.traces,
             self.needles,
             root=root,
             survivors=lambda i: bool(self.store.get([i])),
         )
-        strange = residue.check_layout(root / "store")
+        names = None if self.full else {path.stem for path in fresh}
+        strange = layout.check_layout(root, pieces=names, under_way=True)
         moved = [p for p, stamp in self.others.items() if not p.exists() or _stamp(p) != stamp]
         return [
             Check(
                 check="every file decoded and searched" if self.full else "touched files decoded",
-                hits=findings.hits,
+                hits=sum(findings.hits.values()),
                 control_expected=self.control[1],
                 control_found=self.control[0],
-                opaque=len(findings.opaque),
+                opaque=len(findings.opaque) + len(findings.missing),
                 files=findings.files,
-                bytes_read=findings.bytes,
+                bytes_read=findings.bytes_read,
                 scope=self._scope,
             ),
-            Check(check="no file that the catalogue does not name", hits=len(strange)),
+            Check(check="nothing lies about that no leaf names", hits=len(strange)),
             Check(check="the other files are as they were", hits=0 if self.full else len(moved)),
         ]
-
-    def _touched(self, root: Path) -> list[Path]:
-        """List what the purge wrote, and the small files that name things."""
-        fresh = [path for path in self.store.files() if path not in self.others]
-        small = [root / "ledger.jsonl", root / "receipts", root / "store" / "manifest.json"]
-        return [*fresh, *(path for path in small if path.exists())]
 
     def _witnesses(self) -> list[Check]:
         """Ask both witnesses of a topic again."""
