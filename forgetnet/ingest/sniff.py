@@ -42,6 +42,8 @@ _SUFFIXES = {
     ".pq": "parquet",
 }
 _HEAD = 1 << 16
+# how much of the looking an item is: one conversation says what all are, a message may be a notice
+_LOOK = {(ITEM,): 1.0, ("chats", "list", ITEM): 1.0, ("messages", ITEM): 0.1}
 _CHAT = {("messages", ITEM, name) for name in ("from_id", "actor_id", "date_unixtime")}
 
 
@@ -108,13 +110,13 @@ def _is_jsonl(start: str) -> bool:
 
 
 def _json(source: Source) -> str:
-    """Tell the chat export from the names of the keys, down to the first message."""
+    """Tell the chat export from the names of the keys, down to the first messages."""
     seen: set[Place] = set()
-    items = 0
+    looked = 0.0
 
     def choose(path: Place, _opens: str) -> Step:
-        nonlocal items
-        items += path in ((ITEM,), ("messages", ITEM), ("chats", "list", ITEM))
+        nonlocal looked
+        looked += _LOOK.get(path, 0)
         seen.add(path)
         below = path[1:] if path[:1] == (ITEM,) else path
         inside = below in ((), ("conversation",), ("messages",), ("messages", ITEM))
@@ -122,7 +124,7 @@ def _json(source: Source) -> str:
 
     with suppress(*DAMAGED), source.text() as document:
         for _ in walk(document, choose):
-            if items > 1:
+            if looked > 1:
                 break
     for top in ((), (ITEM,)):
         talk = cast(Place, (*top, "conversation"))
