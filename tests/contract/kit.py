@@ -5,6 +5,7 @@ An engine of another package is tried by adding it to ``engines`` before the sui
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,13 +47,13 @@ class Engine:
     Attributes:
         name: shown in the names of the tests.
         open: opens the store at a path.
+        decode: returns every row in the files below a folder, live or dead, by its own means;
+            None for an engine without files.
     """
 
     name: str
     open: Callable[[Path, StoreConfig], Store]
-
-
-engines = [Engine("memory", MemoryStore), Engine("lance", LanceStore)]
+    decode: Callable[[Path], list[dict[str, Any]]] | None = None
 
 
 def config(cap: int = 16, dim: int = DIM, *, readonly: bool = False) -> StoreConfig:
@@ -154,8 +155,6 @@ def bytes_below(folder: Path) -> bytes:
 
 def named_by_manifest(folder: Path) -> set[str]:
     """Return the files and folders that a store's folder may hold, by its manifest."""
-    import json
-
     leaves = json.loads((folder / "manifest.json").read_bytes())["leaves"].values()
     names = {"manifest.json", "lock", "pulse", "pieces", "tails"}
     for leaf in leaves:
@@ -170,3 +169,6 @@ def strays(folder: Path) -> set[str]:
         f"{p.parent.name}/{p.name}" for d in ("pieces", "tails") for p in folder.glob(d + "/*")
     }
     return found - named_by_manifest(folder)
+
+
+engines = [Engine("memory", MemoryStore), Engine("lance", LanceStore, rows_on_disk)]

@@ -55,8 +55,8 @@ class LanceStore:
             self._lock = None if config.readonly else _prepare(self._root, config)
         except (OSError, ValueError, RuntimeError) as error:
             raise StoreError(
-                f"can't open a store at {str(path)[:200]!r}: {error}; name a folder that can be "
-                "reached and written"
+                f"can't open a store at {str(path)[:200]!r}: "
+                f"{getattr(error, 'strerror', None) or error}; name a folder that can be written"
             ) from error
         self._readonly = config.readonly
         self._state = State(self._root, config)
@@ -72,7 +72,10 @@ class LanceStore:
                 self._pulse.beat()  # a crash may have come between a commit and its announcement
             opened = True
         except OSError as error:
-            raise StoreError(f"can't open the store {self._root}: {error}") from error
+            raise StoreError(
+                f"can't open the store {str(self._root)[:200]!r}: {error.strerror or error}; name "
+                "a folder that can be read"
+            ) from error
         finally:
             if not opened:
                 self.close()
