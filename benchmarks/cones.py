@@ -9,6 +9,9 @@ which has no half-space, excepted) one float32 inner product with every place. `
 the largest error of a float32 product among the pairs inside, in units of 2^-24 cosh r: it can't
 pass 18, and the margin, which has to hold the rounding of both points too, is 24. A missed pair
 ends the script with an error. ``--only`` picks trees by a part of their name.
+
+The last lines count by depth of the topic, and only the places below its parent but not below
+itself: those among which a chance capture can happen, for all that was seen.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +29,7 @@ from forgetnet.geometry.codes import MAX_DEPTH, Path, cone, places, subtree_mask
 UNIT = 2.0**-24
 BLOCK = 64
 FanOut = Callable[[int, np.random.Generator], int]
+Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Tree:
 
     paths: list[Path]
     end: list[int]
+    parent: list[int]
 
 
 @dataclass
@@ -47,21 +52,23 @@ class Tally:
     settled: int = 0
     missed: int = 0
     rounding: float = 0.0
+    sisters: Counts = field(default_factory=lambda: np.zeros((3, MAX_DEPTH), np.int64))
 
 
 def grow(fan_out: FanOut, rng: np.random.Generator) -> Tree:
     """Grow a tree whose nodes at depth l have ``fan_out(l)`` children each."""
-    tree = Tree([], [])
+    tree = Tree([], [], [])
 
-    def node(path: Path) -> None:
+    def node(path: Path, parent: int) -> None:
         row = len(tree.paths)
         tree.paths.append(path)
         tree.end.append(0)
+        tree.parent.append(parent)
         for child in range(fan_out(len(path), rng)):
-            node((*path, f"topic {child}"))
+            node((*path, f"topic {child}"), row)
         tree.end[row] = len(tree.paths)
 
-    node(())
+    node((), 0)
     return tree
 
 
@@ -92,12 +99,12 @@ TREES: dict[str, FanOut] = {
     "2 x 1000 x 5 x 5 x 2": regular(2, 1000, 5, 5, 2),
     "1 x 1 x 1000 x 10 x 5 x 2": regular(1, 1, 1000, 10, 5, 2),
     "1 x 1 x 1 x 1000 x 10 x 10": regular(1, 1, 1, 1000, 10, 10),
-    "1 x 1 x 1 x 1 x 1000 x 100": regular(1, 1, 1, 1, 1000, 100),
+    "1 x 1 x 1 x 1 x 1000 x 300": regular(1, 1, 1, 1, 1000, 300),
     **{f"random, wide level {i + 1}": one_wide_level(i) for i in range(MAX_DEPTH)},
 }
 
 
-def look(tree: Tree, rows: npt.NDArray[np.int64], salt: bytes, tally: Tally) -> None:
+def look(tree: Tree, rows: Counts, salt: bytes, tally: Tally) -> None:
     """Add the products of the topics in ``rows`` with every place of the tree."""
     points = places(tree.paths, salt)
     cosh = points[:, 0].astype(np.float64)
@@ -115,8 +122,13 @@ def look(tree: Tree, rows: npt.NDArray[np.int64], salt: bytes, tally: Tally) -> 
             exact = points[own].astype(np.float64) @ queries[i]
             error = np.abs(scores[own, i] - exact) / cosh[own] / UNIT
             tally.rounding = max(tally.rounding, float(error.max()))
+            settled = 0
             if len(false):
-                tally.settled += int(subtree_mask(points[false], tree.paths[row], salt).sum())
+                settled = int(subtree_mask(points[false], tree.paths[row], salt).sum())
+            tally.settled += settled
+            above = tree.parent[row]
+            beside = tree.end[above] - above - (own.stop - own.start)
+            tally.sisters[:, len(tree.paths[row])] += (beside, len(false), settled)
             if i == 0 or len(false):
                 mask = subtree_mask(points[own], tree.paths[row], salt)
                 tally.missed += int((~mask).sum())
@@ -148,6 +160,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{'tree':<28}{'places':>9}{'topics':>8}{'pairs':>10}", end="")
     print(f"{'false':>7}{'settled':>9}{'missed':>8}{'rounding':>10}{'seconds':>9}")
+    sisters = np.zeros((3, MAX_DEPTH), np.int64)
     for name, fan_out in TREES.items():
         if options.only not in name:
             continue
@@ -156,8 +169,14 @@ def main() -> None:
         print(f"{name:<28}{t.nodes:>9}{t.topics:>8}{t.pairs:>10.1e}", end="")
         print(f"{t.false:>7}{t.settled:>9}{t.missed:>8}{t.rounding:>10.1f}", end="")
         print(f"{time.perf_counter() - start:>9.0f}", flush=True)
+        sisters += t.sisters
         if t.missed:
             raise SystemExit(f"{name}: {t.missed} places under a topic were missed")
+    print(f"{'depth':<7}{'sisters':>10}{'false':>7}{'share':>10}{'settled':>9}")
+    for depth in range(1, MAX_DEPTH):
+        pairs, false, settled = sisters[:, depth].tolist()
+        share = false / max(pairs, 1)
+        print(f"{depth:<7}{pairs:>10.1e}{false:>7}{share:>10.1e}{settled:>9}")
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def polar_dist(a_tangent: Tensor, b_tangent: Tensor, *, k: float) -> Tensor:
         torch.sinh(a) * torch.sinh(b) * (_unit(a_tangent, a) - _unit(b_tangent, b)).square().sum(-1)
     )
     gap = (a_tangent - b_tangent).square().sum(-1) - (a - b).square()
-    near = _sinhc(a.square()) * _sinhc(b.square()) * gap.clamp_min(0.0)
+    near = _sinhc(a.square()) * _sinhc(b.square()) * gap
     apart = torch.where(torch.minimum(a, b) < _NEAR_ORIGIN, near, far)
     return 2.0 * root * torch.asinh(_sqrt(torch.sinh((a - b) / 2.0).square() + apart / 4.0))
 
