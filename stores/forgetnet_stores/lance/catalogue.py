@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import itertools
 import json
 import os
 import re
 import secrets
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,8 +90,8 @@ class Manifest:
     leaves: dict[str, Leaf] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        """Serialise in one way only."""
-        body = {
+        """Serialise in one way only, with a hash of the rest as ``check``."""
+        body: dict[str, Any] = {
             "format": FORMAT,
             "dim": self.dim,
             "cap": self.cap,
@@ -105,6 +107,7 @@ class Manifest:
                 for prefix, leaf in sorted(self.leaves.items())
             },
         }
+        body["check"] = _check(body)
         return json.dumps(body, indent=1, sort_keys=True).encode() + b"\n"
 
     def save(self, root: Path) -> None:
@@ -148,12 +151,13 @@ class Manifest:
                     f"the store {root} has format {found} and this version reads up to {FORMAT}; "
                     "install a newer forget-by-design"
                 )
+            check = body.pop("check")
             manifest = Manifest(body["dim"], body["cap"], body["sequence"])
             for prefix, entry in body["leaves"].items():
                 sizes = [entry[name] for name in ("rows", "bytes", "tail")]
                 leaf = Leaf(prefix, entry["name"], sizes[0], entry["digest"], *sizes[1:])
                 manifest.leaves[prefix] = leaf
-            sound = found == FORMAT and manifest.is_sound()
+            sound = found == FORMAT and check == _check(body) and manifest.is_sound()
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             sound = False
         if not sound:
@@ -176,6 +180,11 @@ class Manifest:
             and len({leaf.name for leaf in self.leaves.values()}) == len(prefixes)
             and not any(b.startswith(a) for a, b in itertools.pairwise(prefixes))
         )
+
+
+def _check(body: Mapping[str, Any]) -> str:
+    plain = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def read_manifest(root: Path) -> bytes:

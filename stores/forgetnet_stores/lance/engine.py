@@ -62,13 +62,14 @@ class LanceStore:
         self._state = State(self._root, config)
         self._pulse: Pulse | None = None
         self._broken = False
+        self._sealed = 0
         opened = False
         try:
             self._pulse = Pulse(self._root / "pulse", writer=not config.readonly)
             if config.readonly:
                 self._state.refresh(self._pulse)
             else:
-                self._state.open()
+                self._sealed = self._state.open()
                 self._pulse.beat()  # a crash may have come between a commit and its announcement
             opened = True
         except OSError as error:
@@ -182,7 +183,7 @@ class LanceStore:
         try:
             for prefix, size in sizes.items():
                 path = tail_path(self._root, self._state.manifest.leaves[prefix].name)
-                if path.exists():
+                if path.exists() and path.stat().st_size > size:
                     truncate_durable(path, size)
         except OSError as error:
             raise StoreError(
@@ -191,6 +192,7 @@ class LanceStore:
 
     def _commit(self, manifest: Manifest) -> None:
         manifest.save(self._root)
+        self._sealed = manifest.sequence
 
     def _add_large(self, rows: Rows, old: Sequence[str]) -> None:
         """Write a large batch straight into pieces: memory first, then one commit, or undo."""
@@ -279,7 +281,7 @@ class LanceStore:
             asked = state.manifest
             try:
                 return question(state)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 if not self._readonly or self._refresh().manifest is asked:
                     raise StoreCorrupt(
                         f"LanceDB can't read the store {self._root}: {error}; restore it from a "
@@ -308,6 +310,10 @@ class LanceStore:
 
     def close(self) -> None:
         """Let go of the lock and of every record in memory; a second time does nothing."""
+        if self._sealable():
+            # So that what is in the tails is known to be whole, and can't pass for torn.
+            with contextlib.suppress(OSError, StoreError):
+                self._commit(self._state.manifest)
         self._state = State(self._root, self._state.config)
         if self._pulse is not None:
             self._pulse.close()
@@ -315,6 +321,12 @@ class LanceStore:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    def _sealable(self) -> bool:
+        """Tell whether this is the writer of a sound store with batches since the manifest."""
+        if self._pulse is None or self._broken or self._lock is None or not self._lock.is_ours():
+            return False
+        return self._state.manifest.sequence > self._sealed
 
 
 def _is_full(leaf: Leaf, cap: int) -> bool:

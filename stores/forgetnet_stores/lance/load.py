@@ -19,7 +19,15 @@ from forgetnet_stores.lance.columns import DEAD, Rows, from_arrow
 from forgetnet_stores.lance.pieces import piece_path, read_piece
 from forgetnet_stores.lance.tail import Frame, read_frames
 
-__all__ = ["Reading", "last_whole", "load_tail", "read_tail", "repair_tails", "tail_path"]
+__all__ = [
+    "Reading",
+    "cut_tails",
+    "last_whole",
+    "load_tail",
+    "read_tail",
+    "settled",
+    "tail_path",
+]
 
 
 def tail_path(root: Path, name: str) -> Path:
@@ -130,13 +138,12 @@ class Reading:
         self.rows = _concat([piece, came], dim) if len(came) else piece
 
 
-def repair_tails(root: Path, manifest: Manifest, readings: Iterable[Reading]) -> int:
-    """Cut torn frames, and those of a batch that never became whole; return the last whole batch.
+def settled(root: Path, manifest: Manifest, readings: Iterable[Reading]) -> int:
+    """Return the last batch that counts, when nobody writes.
 
     Raises:
         StoreCorrupt: a batch is missing, so a tail was lost.
     """
-    readings = list(readings)
     frames = [frame for reading in readings for frame in reading.frames]
     last = last_whole(manifest.sequence, frames)
     if any(frame.sequence > last + 1 for frame in frames):
@@ -144,9 +151,13 @@ def repair_tails(root: Path, manifest: Manifest, readings: Iterable[Reading]) ->
             f"batch {last + 1} of the store {root} is missing from its tails, and later ones are "
             "there; restore the store from a backup"
         )
+    return last
+
+
+def cut_tails(root: Path, readings: Iterable[Reading], last: int) -> None:
+    """Zero and cut torn frames, and those of a batch after the ``last`` that counts."""
     for reading in readings:
         path = tail_path(root, reading.leaf.name)
         end = max((f.end for f in reading.frames if f.sequence <= last), default=0)
         if path.exists() and path.stat().st_size > end:
             truncate_durable(path, end)
-    return last

@@ -24,7 +24,14 @@ from forgetnet_stores.lance.catalogue import (
     remove_orphans,
 )
 from forgetnet_stores.lance.columns import Rows
-from forgetnet_stores.lance.load import Reading, last_whole, read_tail, repair_tails, tail_path
+from forgetnet_stores.lance.load import (
+    Reading,
+    cut_tails,
+    last_whole,
+    read_tail,
+    settled,
+    tail_path,
+)
 
 __all__ = ["State"]
 
@@ -56,24 +63,30 @@ class State:
         self.inner: set[str] = set()
         self._seen = b""
 
-    def open(self) -> None:
-        """Read everything, as the only writer: what a crash left half done is removed first.
+    def open(self) -> int:
+        """Read everything, as the only writer, and remove what a crash left half done.
+
+        Returns the last batch that the manifest on disk knows of.
 
         Raises:
             StoreCorrupt: bytes on disk are not what was written, or not a store at all.
         """
         manifest = self._decode(read_manifest(self.root))
-        remove_orphans(self.root, {leaf.name for leaf in manifest.leaves.values()})
+        sealed = manifest.sequence
         readings = self._look(manifest)
-        manifest.sequence = repair_tails(self.root, manifest, readings)
+        manifest.sequence = settled(self.root, manifest, readings)
         for reading in readings:
             reading.load(self.root, manifest.dim, manifest.sequence)
         self._apply(manifest, readings)
+        # Only now that all is known to be there may anything go.
+        cut_tails(self.root, readings, manifest.sequence)
+        remove_orphans(self.root, {leaf.name for leaf in manifest.leaves.values()})
         # A leaf whose first batch never came; the next manifest forgets it.
         empty = [p for p, leaf in manifest.leaves.items() if not leaf.rows and not leaf.tail_bytes]
         for prefix in empty:
             self.leftovers.append(manifest.leaves.pop(prefix).name)
         self.replace(manifest)
+        return sealed
 
     def replace(self, manifest: Manifest) -> None:
         """Take another manifest for the present one."""
