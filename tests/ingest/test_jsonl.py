@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,8 @@ def test_gzip_cut_short_gives_all_lines_before_the_cut(tmp_path) -> None:
     records, faults = split(read(path))
     assert len(faults) == 1
     assert faults[0].line == len(records) + 1
-    assert 5_000 < len(records) < 15_000
+    whole = zlib.decompressobj(31).decompress(packed[: len(packed) // 2]).count(b"\n")
+    assert len(records) == whole > 5_000
 
 
 def test_a_line_beyond_the_limit_is_passed_by(tmp_path, monkeypatch) -> None:
