@@ -1,0 +1,166 @@
+"""Byte search: which of many patterns occur in a piece of data, at the speed of a lookup a word.
+
+A pattern of length n >= 2w - 1 holds, wherever it lies, at least one word of w bytes at an address
+divisible by w. So for each of the w phases one word of the pattern goes into a table, and the data
+is looked through a word at a time; what the table knows is compared in full. Knows nothing of
+records or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["SHORTEST", "Matcher"]
+
+SHORTEST = 7
+"""Patterns under this length can't be searched."""
+
+_BITS = 20
+_BLOCK = 1 << 20  # words looked up at a time
+_SLICE = 4096  # patterns whose words are weighed at a time
+_FLOOD = 256  # positions of one word from which a plain search is cheaper
+_FACTORS = {8: np.uint64(0x9E3779B97F4A7C15), 4: np.uint32(0x9E3779B1)}
+_SHIFTS = {8: np.uint64(64 - _BITS), 4: np.uint32(32 - _BITS)}
+
+Words = npt.NDArray[Any]
+"""uint64 or uint32."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchors:
+    """Words by which patterns are recognised, sorted, with their pattern and place in it."""
+
+    width: int
+    words: Words
+    owners: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    table: npt.NDArray[np.bool_]
+
+
+def _slots(words: Words, width: int) -> Words:
+    slots: Words = (words * _FACTORS[width]) >> _SHIFTS[width]
+    return slots
+
+
+def _rarest(patterns: npt.NDArray[np.uint8], width: int) -> tuple[Words, npt.NDArray[np.int64]]:
+    """Pick from each pattern (m, n) one word for each phase: that with most distinct bytes."""
+    windows = np.lib.stride_tricks.sliding_window_view(patterns, width, axis=1)
+    distinct = (np.diff(np.sort(windows, axis=2), axis=2) != 0).sum(axis=2)
+    picked = [
+        phase + width * distinct[:, phase::width].argmax(axis=1) for phase in range(width)
+    ]
+    offsets = np.stack(picked, axis=1)
+    rows = np.arange(len(patterns))[:, None]
+    chosen = np.ascontiguousarray(windows[rows, offsets])
+    return chosen.view(f"<u{width}")[..., 0], offsets
+
+
+def _anchors(patterns: Sequence[bytes], chosen: Sequence[int], width: int) -> _Anchors | None:
+    lengths: dict[int, list[int]] = {}
+    for index in chosen:
+        lengths.setdefault(len(patterns[index]), []).append(index)
+    words, owners, offsets = [], [], []
+    for length, group in lengths.items():
+        for start in range(0, len(group), _SLICE):
+            part = group[start : start + _SLICE]
+            block = np.frombuffer(b"".join(patterns[i] for i in part), np.uint8)
+            picked, places = _rarest(block.reshape(-1, length), width)
+            words.append(picked.ravel())
+            offsets.append(places.ravel())
+            owners.append(np.repeat(np.asarray(part, np.int64), width))
+    if not words:
+        return None
+    all_words = np.concatenate(words)
+    order = np.argsort(all_words, kind="stable")
+    table = np.zeros(1 << _BITS, np.bool_)
+    table[_slots(all_words, width)] = True
+    return _Anchors(
+        width,
+        all_words[order],
+        np.concatenate(owners)[order],
+        np.concatenate(offsets)[order],
+        table,
+    )
+
+
+class Matcher:
+    """Searches many patterns at once.
+
+    Args:
+        patterns: distinct byte strings of at least ``SHORTEST`` bytes.
+    """
+
+    def __init__(self, patterns: Sequence[bytes]) -> None:
+        self._patterns = list(patterns)
+        self.longest = max(map(len, self._patterns), default=0)
+        wide = [i for i, pattern in enumerate(self._patterns) if len(pattern) >= 15]
+        narrow = [i for i, p in enumerate(self._patterns) if SHORTEST <= len(p) < 15]
+        if len(wide) + len(narrow) < len(self._patterns):
+            raise ValueError(f"a pattern is shorter than {SHORTEST} bytes")
+        found = (_anchors(self._patterns, wide, 8), _anchors(self._patterns, narrow, 4))
+        self._anchors = [anchors for anchors in found if anchors is not None]
+
+    def __len__(self) -> int:
+        return len(self._patterns)
+
+    def find(self, data: bytes, known: Iterable[int] = ()) -> set[int]:
+        """Return the positions (in the list given) of all patterns that occur in ``data``.
+
+        ``known`` are patterns not worth looking for, which are left out.
+        """
+        found = set(known)
+        before = frozenset(found)
+        for anchors in self._anchors:
+            total = len(data) // anchors.width
+            for start in range(0, total, _BLOCK):
+                count = min(_BLOCK, total - start)
+                self._look(data, anchors, start, count, found)
+        return found - before
+
+    def _look(
+        self, data: bytes, anchors: _Anchors, start: int, count: int, found: set[int]
+    ) -> None:
+        width = anchors.width
+        words = np.frombuffer(data, f"<u{width}", count, start * width)
+        places = np.flatnonzero(anchors.table[_slots(words, width)])
+        if not len(places):
+            return
+        low = np.searchsorted(anchors.words, words[places], "left")
+        low = np.minimum(low, len(anchors.words) - 1)
+        real = anchors.words[low] == words[places]
+        places, low = (places[real] + start) * width, low[real]
+        order = np.argsort(low, kind="stable")
+        edges = np.flatnonzero(np.diff(low[order])) + 1
+        for group in np.split(order, edges):
+            if len(group):
+                self._compare(data, anchors, int(low[group[0]]), places[group], found)
+
+    def _compare(
+        self,
+        data: bytes,
+        anchors: _Anchors,
+        first: int,
+        places: npt.NDArray[np.int64],
+        found: set[int],
+    ) -> None:
+        """Compare in full the patterns that share one word, at the places where it stands."""
+        word = anchors.words[first]
+        entry = first
+        while entry < len(anchors.words) and anchors.words[entry] == word:
+            owner, offset = int(anchors.owners[entry]), int(anchors.offsets[entry])
+            entry += 1
+            if owner in found:
+                continue
+            pattern = self._patterns[owner]
+            if len(places) > _FLOOD:
+                hit = pattern in data
+            else:
+                begins = (int(place) - offset for place in places)
+                hit = any(b >= 0 and data.startswith(pattern, b) for b in begins)
+            if hit:
+                found.add(owner)

@@ -1,0 +1,163 @@
+"""The plain bytes of forgotten records, for a search that needs no decoding.
+
+They live in memory only, from the plan of a forget to its last look. Knows nothing of files.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from forgetnet.audit.match import SHORTEST, Matcher
+from forgetnet.audit.trace import Hasher, Kind, Remembered, matrix
+
+__all__ = ["LEAST_BYTES", "Label", "Needles", "spellings", "windows"]
+
+LEAST_BYTES = 8
+"""Shorter values are not searched for in raw bytes: they would be hit by chance."""
+
+_WHOLE = 512  # characters up to which a text is one needle
+_PART = 256  # characters of each of the three needles of a longer one
+_RUN = 8  # any 16 consecutive numbers hold one of the runs 0-7, 8-15, ... whole
+_VARIED = 4  # least distinct bytes of a string, or non-zero numbers of a run, worth a search
+
+Floats = npt.NDArray[np.float32]
+
+
+def _pieces(value: str) -> list[str]:
+    if len(value) <= _WHOLE:
+        return [value]
+    middle = (len(value) - _PART) // 2
+    return [value[:_PART], value[middle : middle + _PART], value[-_PART:]]
+
+
+def _is_telling(piece: str) -> bool:
+    """Tell whether a string is long and varied enough not to stand in a file by chance."""
+    plain = piece.encode("utf-8", "surrogatepass")
+    return len(plain) >= LEAST_BYTES and len(set(plain)) >= _VARIED
+
+
+def spellings(value: str) -> set[bytes]:
+    """Return the byte strings as which a string may stand in a file.
+
+    UTF-8, UTF-16 of both orders, hexadecimal, Base64 at its three alignments in both alphabets,
+    and as JSON escapes it.
+    """
+    plain = value.encode("utf-8", "surrogatepass")
+    found = {
+        plain,
+        value.encode("utf-16-le", "surrogatepass"),
+        value.encode("utf-16-be", "surrogatepass"),
+        plain.hex().encode(),
+        plain.hex().upper().encode(),
+        json.dumps(value)[1:-1].encode(),
+        json.dumps(value, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass"),
+    }
+    for shift in range(3):
+        # The first and last characters also depend on neighbouring bytes, so they are left out.
+        start, stop = (0, 2, 3)[shift], (shift + len(plain)) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            found.add(encode(bytes(shift) + plain)[start:stop])
+    return {spelling for spelling in found if len(spelling) >= SHORTEST}
+
+
+def windows(vector: Floats) -> set[bytes]:
+    """Return byte strings one of which stands in any 16 consecutive numbers of a vector.
+
+    As float32, float64 and float16; runs of few distinct numbers would be found everywhere and
+    are left out.
+    """
+    numbers = np.asarray(vector, "<f4")
+    found: set[bytes] = set()
+    with np.errstate(over="ignore"):
+        forms = [numbers, numbers.astype("<f8"), numbers.astype("<f2")]
+    for form in forms:
+        runs = form[: len(form) // _RUN * _RUN].reshape(-1, _RUN)
+        ordered = np.sort(runs, axis=1)
+        first = np.ones((len(runs), 1), np.bool_)
+        fresh = np.concatenate([first, ordered[:, 1:] != ordered[:, :-1]], axis=1)
+        varied = (fresh & (ordered != 0)).sum(axis=1) >= _VARIED
+        found.update(run.tobytes() for run in runs[varied])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a pattern stands for; ``source`` is the string spelt, None for a vector."""
+
+    kind: Kind
+    digest: bytes
+    source: bytes | None = field(repr=False)
+
+    def at_least(self, count: int) -> bool:
+        """Tell whether its string is so many bytes long; a run of numbers always is."""
+        return self.source is None or len(self.source) >= count
+
+
+class Needles:
+    """The plain bytes of forgotten records, for a search in memory; never written anywhere.
+
+    Args:
+        records: n records.
+        content: (n, d) content vectors, as stored.
+        salt: that of the traces.
+
+    Attributes:
+        matcher: searches all the patterns.
+        short: how many values are too short or too uniform for a raw search.
+    """
+
+    def __init__(
+        self, records: Sequence[Remembered], content: Floats | None = None, *, salt: bytes
+    ) -> None:
+        hasher = Hasher(salt)
+        owners: dict[bytes, set[int]] = {}
+        self._labels: list[Label] = []
+        self.short = 0
+        strings = {
+            (kind, value)
+            for record in records
+            for kind, value in (
+                (Kind.ID, record.id),
+                (Kind.TEXT, record.text),
+                (Kind.SUBJECT, record.subject),
+            )
+            if value
+        }
+        for kind, value in sorted(strings):
+            pieces = [piece for piece in _pieces(value) if _is_telling(piece)]
+            self.short += not pieces
+            for piece in pieces:
+                source = piece.encode("utf-8", "surrogatepass")
+                self._own(owners, Label(kind, hasher.name(value), source), spellings(piece))
+        rows = matrix(records, content)
+        for row in () if rows is None else rows:
+            runs = windows(row)
+            self.short += not runs
+            self._own(owners, Label(Kind.VECTOR, hasher.of(row.tobytes()), None), runs)
+        self._owners = list(owners.values())
+        self.matcher = Matcher(list(owners))
+
+    def _own(self, owners: dict[bytes, set[int]], label: Label, patterns: set[bytes]) -> None:
+        self._labels.append(label)
+        for pattern in patterns:
+            owners.setdefault(pattern, set()).add(len(self._labels) - 1)
+
+    def labels(self, found: Iterable[int]) -> set[Label]:
+        """Return what some patterns of the matcher stand for."""
+        return {self._labels[i] for pattern in found for i in self._owners[pattern]}
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def __repr__(self) -> str:
+        return f"Needles({len(self)} patterns, {self.short} too short)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("needles are plain text of forgotten records and are never written")
