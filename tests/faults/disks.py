@@ -40,10 +40,10 @@ class SmallDisk:
         self.path = path
 
     def fill_up(self) -> None:
-        with (self.path / "ballast").open("wb", buffering=0) as file:
-            with contextlib.suppress(OSError):
-                while file.write(bytes(4096)):
-                    pass
+        ballast = (self.path / "ballast").open("wb", buffering=0)
+        with ballast, contextlib.suppress(OSError):
+            while ballast.write(bytes(4096)):
+                pass
         space = os.statvfs(self.path)
         assert not space.f_bavail
 
