@@ -139,7 +139,9 @@ class Reader:
         if isinstance(query, str):
             vector: Floats = self._encoder.encode([query], progress=False)[0]
             return vector
-        return check_vectors(np.asarray(query, np.float32).reshape(1, -1), self._encoder.dim)[0]
+        given = np.asarray(query, np.float32).reshape(1, -1)
+        checked: Floats = check_vectors(given, self._encoder.dim)[0]
+        return checked
 
     def topics(self) -> dict[str, int]:
         """Count the stored records by topic."""

@@ -71,7 +71,9 @@ def test_one_text_one_record_and_a_batch_are_all_accepted(memory):
 
 def test_vectors_may_be_given_instead_of_text(memory):
     vectors = np.random.default_rng(0).standard_normal((3, 64))
-    ids = memory.add([Record(id=n, text=None, vector=v) for n, v in zip("abc", vectors)])
+    ids = memory.add(
+        [Record(id=n, text=None, vector=v) for n, v in zip("abc", vectors, strict=True)]
+    )
     assert [memory.search(v, k=1)[0].id for v in vectors] == ids
     assert memory.add("with a text too", vectors=[np.ones(64)]) != []
     back = memory.get("a", vector=True).vector
@@ -135,7 +137,7 @@ def test_a_text_of_ten_megabytes_goes_in_and_out(memory):
 def test_an_empty_scope_is_an_error_never_everything(memory):
     memory.add("text")
     for scope in ({}, {"ids": []}, {"ids": ""}, {"subject": ""}, {"filter": {}}, {"topic": ""}):
-        with pytest.raises(InvalidScope, match="never means everything|exactly one|empty"):
+        with pytest.raises(InvalidScope, match=r"never means everything|exactly one|empty"):
             memory.forget(**scope)
     with pytest.raises(InvalidScope, match="exactly one"):
         memory.forget(ids=["a"], subject="b")

@@ -114,9 +114,8 @@ def test_a_crash_while_finishing_is_finished_too(tmp_path, monkeypatch):
     for owner, step in STEPS:
         with monkeypatch.context() as patch:
             patch.setattr(owner, step, cut)
-            with pytest.raises(PowerCutError):
-                with open_(path) as memory:
-                    memory.forget(subject="ann")
+            with pytest.raises(PowerCutError), open_(path) as memory:
+                memory.forget(subject="ann")
     check_finished(path)
 
 
