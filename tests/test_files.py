@@ -1,0 +1,212 @@
+"""Bytes reach the disk whole or not at all, and leave it overwritten."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from forgetnet import files
+from forgetnet.files import (
+    append_durable,
+    shred,
+    shred_tree,
+    sync_dir,
+    sync_tree,
+    truncate_durable,
+    write_durable,
+)
+
+BIG = b"secret" * 500_000
+
+
+def failing(number: int = errno.ENOSPC) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def after(n: int, real: Callable[..., int]) -> Callable[..., int]:
+    """Let the first n calls through, half of the next one, and no more."""
+    calls = [0]
+
+    def limited(fd: int, data: bytes, *rest: int) -> int:
+        calls[0] += 1
+        if calls[0] > n + 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(fd, data[: max(len(data) // 2, 1)] if calls[0] > n else data, *rest)
+
+    return limited
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_durable(path, b"old")
+    assert path.stat().st_mode & 0o777 == 0o600
+    write_durable(path, BIG, 0o644)
+    assert path.read_bytes() == BIG
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("fault", ["write", "fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    path = tmp_path / "file"
+    write_durable(path, b"old")
+    with monkeypatch.context() as patch:
+        if fault == "replace":
+            patch.setattr(Path, "replace", failing())
+        elif fault == "write":
+            patch.setattr(os, "write", after(0, os.write))
+        else:
+            patch.setattr(os, "fsync", failing(errno.EIO))
+        with pytest.raises(OSError, match=r"No space|Input/output"):
+            write_durable(path, BIG)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupted_write_leaves_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_durable(tmp_path / "file", b"new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_goes_on_where_the_system_stops_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:7]))
+    write_durable(tmp_path / "file", b"0123456789" * 5)
+    append_durable(tmp_path / "file", b"abcdefghij")
+    assert (tmp_path / "file").read_bytes() == b"0123456789" * 5 + b"abcdefghij"
+
+
+def test_appending_returns_the_size_before(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert append_durable(path, b"one") == 0
+    assert append_durable(path, b"two") == 3
+    assert path.read_bytes() == b"onetwo"
+
+
+@pytest.mark.parametrize("fault", ["write", "fsync"])
+def test_an_append_that_fails_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    path = tmp_path / "file"
+    append_durable(path, b"one")
+    with monkeypatch.context() as patch:
+        if fault == "write":
+            patch.setattr(os, "write", after(0, os.write))
+        else:
+            patch.setattr(os, "fsync", failing(errno.EIO))
+        with pytest.raises(OSError, match=r"No space|Input/output"):
+            append_durable(path, BIG)
+    assert path.read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 5000, len(BIG) - 1, len(BIG)])
+def test_what_is_cut_off_was_zeroed_from_its_front(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(BIG)
+    seen: list[bytes] = []
+    real = os.fsync
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda fd: (seen.append(path.read_bytes()), real(fd)))
+        truncate_durable(path, size)
+    assert path.read_bytes() == BIG[:size]
+    for state in seen[:-1]:
+        end = state[size:]
+        assert state[:size] == BIG[:size]
+        assert not any(end[:4096])
+    assert not any(seen[-2][size:])
+
+
+def test_shredding_overwrites_and_unlinks(tmp_path: Path) -> None:
+    path, witness = tmp_path / "file", tmp_path / "witness"
+    path.write_bytes(BIG)
+    witness.hardlink_to(path)
+    shred(path)
+    assert not path.exists()
+    assert witness.read_bytes() == bytes(len(BIG))
+    shred(path)
+
+
+def test_a_tree_is_shredded_and_what_links_point_to_is_not(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "letter").write_bytes(b"keep me")
+    tree = tmp_path / "tree"
+    (tree / "a" / "b").mkdir(parents=True)
+    for name in ("one", "a/two", "a/b/three"):
+        (tree / name).write_bytes(BIG[:100])
+        (tmp_path / name.replace("/", "-")).hardlink_to(tree / name)
+    (tree / "a" / "folder").symlink_to(mine)
+    (tree / "letter").symlink_to(mine / "letter")
+    (tree / "nowhere").symlink_to(tmp_path / "nowhere")
+    shred_tree(tree)
+    assert not tree.exists()
+    assert (mine / "letter").read_bytes() == b"keep me"
+    for name in ("one", "a-two", "a-b-three"):
+        assert (tmp_path / name).read_bytes() == bytes(100)
+    shred_tree(tree)
+    (tmp_path / "link").symlink_to(mine)
+    shred_tree(tmp_path / "link")
+    assert (mine / "letter").read_bytes() == b"keep me"
+    assert not (tmp_path / "link").is_symlink()
+
+
+def test_a_file_that_can_not_be_overwritten_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"secret")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", failing(errno.EIO))
+        with pytest.raises(OSError, match="Input/output"):
+            shred(path)
+    assert path.read_bytes() == b"secret"
+
+
+def test_every_file_and_folder_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = tmp_path / "tree"
+    (tree / "a").mkdir(parents=True)
+    (tree / "a" / "one").write_bytes(b"1")
+    (tree / "two").write_bytes(b"2")
+    synced: list[str] = []
+    real = os.fsync
+
+    def note(fd: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink()))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", note)
+    sync_tree([tree])
+    assert set(synced) == {
+        str(p) for p in (tmp_path, tree, tree / "a", tree / "a/one", tree / "two")
+    }
+    assert synced.index(str(tree / "a" / "one")) < synced.index(str(tree / "a"))
+    assert synced[-1] == str(tmp_path)
+    synced.clear()
+    write_durable(tmp_path / "file", b"x")
+    assert synced[-1] == str(tmp_path) and len(synced) == 2
+    synced.clear()
+    append_durable(tmp_path / "new", b"x")
+    append_durable(tmp_path / "new", b"y")
+    assert synced == [str(tmp_path / "new"), str(tmp_path), str(tmp_path / "new")]
+    with pytest.raises(FileNotFoundError):
+        sync_dir(tmp_path / "nowhere")
+    assert files.__all__ == sorted(files.__all__)

@@ -1,0 +1,220 @@
+"""Filters mean what they say, whatever they are made of, and an index never loses a match."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from forgetnet.errors import InvalidScope
+from forgetnet.filters import compile_filter, required, under
+from forgetnet.record import Record, normalise
+from forgetnet.table import Table
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TIMES = st.integers(0, 3).map(lambda hours: NOW + timedelta(hours=hours))
+WORDS = st.sampled_from(["", "a", "ab", "b", "a/b", "é", "x' OR 1=1 --"])
+NAMES = st.sampled_from(["a", "ab", "b", "é", "x' OR 1=1 --"])
+PLAIN = st.none() | st.booleans() | st.integers(-1, 2) | st.sampled_from([0.0, 0.5, 1.0]) | WORDS
+JSON = st.recursive(
+    PLAIN,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(WORDS, inner, max_size=2),
+    max_leaves=3,
+)
+RECORDS = st.builds(
+    lambda id, metadata, **fields: normalise(Record(id=id, metadata=metadata, **fields), NOW),
+    id=st.uuids().map(str),
+    text=WORDS,
+    subject=st.none() | NAMES,
+    topic=st.none() | st.sampled_from(["a", "a/b", "ab", "é"]),
+    mentions=st.lists(NAMES, max_size=2).map(tuple),
+    derived_from=st.lists(NAMES, max_size=2).map(tuple),
+    metadata=st.dictionaries(st.sampled_from(["m", "n"]), JSON, max_size=2),
+    expires_at=st.none() | TIMES,
+)
+FIELDS = st.sampled_from(
+    ["id", "text", "subject", "topic", "mentions", "derived_from", "expires_at", "metadata.m"]
+)
+VALUES = JSON | TIMES
+ORDERED = st.booleans() | st.integers(-1, 2) | st.sampled_from([0.0, 0.5]) | WORDS | TIMES
+CONDITIONS = st.recursive(
+    (PLAIN | TIMES | st.lists(PLAIN, max_size=2))
+    | st.dictionaries(st.sampled_from(["$eq", "$ne"]), VALUES, min_size=1)
+    | st.dictionaries(st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), ORDERED, min_size=1)
+    | st.dictionaries(st.sampled_from(["$in", "$nin"]), st.lists(VALUES, max_size=3), min_size=1)
+    | st.fixed_dictionaries({"$contains": VALUES}),
+    lambda inner: st.fixed_dictionaries({"$not": inner}),
+    max_leaves=2,
+)
+FILTERS = st.recursive(
+    st.dictionaries(FIELDS, CONDITIONS, min_size=1, max_size=2),
+    lambda inner: (
+        st.dictionaries(
+            st.sampled_from(["$and", "$or"]), st.lists(inner, min_size=1, max_size=3), min_size=1
+        )
+        | st.fixed_dictionaries({"$not": inner})
+    ),
+    max_leaves=4,
+)
+
+
+def kind(value: Any) -> str:
+    """The kinds between which nothing is ever equal, or less, or more."""
+    if isinstance(value, bool) or value is None:
+        return str(type(value))
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, list | tuple):
+        return "list"
+    return "object" if isinstance(value, Mapping) else str(type(value))
+
+
+def same(a: Any, b: Any) -> bool:
+    if kind(a) != kind(b):
+        return False
+    if kind(a) == "list":
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    if kind(a) == "object":
+        return set(a) == set(b) and all(same(a[key], b[key]) for key in a)
+    return bool(a == b)
+
+
+def holds(value: Any, operator: str, given_: Any) -> bool:
+    match operator:
+        case "$eq":
+            return same(value, given_)
+        case "$ne":
+            return not same(value, given_)
+        case "$in":
+            return any(same(value, one) for one in given_)
+        case "$nin":
+            return not any(same(value, one) for one in given_)
+        case "$contains":
+            if isinstance(value, str):
+                return isinstance(given_, str) and given_ in value
+            if kind(value) == "list":
+                return any(same(one, given_) for one in value)
+            return kind(value) == "object" and isinstance(given_, str) and given_ in value
+        case "$not":
+            return not meets(value, given_)
+    if kind(value) != kind(given_) or value is None or kind(value) in ("list", "object"):
+        return False
+    signs = (value > given_) - (value < given_)
+    return signs in {"$gt": {1}, "$gte": {0, 1}, "$lt": {-1}, "$lte": {-1, 0}}[operator]
+
+
+def meets(value: Any, condition: Any) -> bool:
+    if not isinstance(condition, Mapping):
+        return same(value, condition)
+    return all(holds(value, operator, given_) for operator, given_ in condition.items())
+
+
+def matches(record: Record, where: Mapping[str, Any]) -> bool:
+    """The definition of a filter, in plain words of Python."""
+    found = []
+    for name, condition in where.items():
+        if name == "$and":
+            found.append(all(matches(record, part) for part in condition))
+        elif name == "$or":
+            found.append(any(matches(record, part) for part in condition))
+        elif name == "$not":
+            found.append(not matches(record, condition))
+        elif name.startswith("metadata."):
+            found.append(meets(record.metadata.get(name.removeprefix("metadata.")), condition))
+        else:
+            found.append(meets(getattr(record, name), condition))
+    return all(found)
+
+
+@settings(max_examples=150)
+@given(st.lists(RECORDS, max_size=6), FILTERS)
+def test_a_filter_is_its_definition(records: list[Record], where: dict[str, Any]) -> None:
+    accepts = compile_filter(where)
+    for record in records:
+        assert accepts(record) == matches(record, where)
+
+
+@settings(max_examples=150)
+@given(st.lists(RECORDS, max_size=12, unique_by=lambda r: r.id), FILTERS, st.data())
+def test_the_indexes_of_a_table_never_lose_a_match(
+    records: list[Record], where: dict[str, Any], data: st.DataObject
+) -> None:
+    table = Table(2)
+    table.add(records, np.eye(2, dtype=np.float32)[np.zeros(len(records), int)], _places(records))
+    gone = data.draw(st.sets(st.sampled_from([r.id for r in records]))) if records else set()
+    table.remove(gone)
+    if records:
+        one = records[0]
+        pins: list[dict[str, Any]] = [
+            {"id": {"$in": [one.id, "never"]}},
+            {"subject": one.subject},
+            {"topic": {"$in": [one.topic, "a"]}},
+            {"mentions": {"$contains": "a"}},
+        ]
+        where = data.draw(st.sampled_from([where, *({"$and": [where, pin]} for pin in pins)]))
+    wanted = {r.id for r in records if r.id not in gone and matches(r, where)}
+    found = [r.id for r in table.scan(where)]
+    assert len(found) == len(set(found))
+    assert set(found) == wanted
+    assert table.count(where) == len(wanted)
+
+
+def _places(records: list[Record]) -> Any:
+    return np.ones((len(records), 17), np.float32)
+
+
+@given(RECORDS, FILTERS)
+def test_what_a_filter_requires_every_match_has(record: Record, where: dict[str, Any]) -> None:
+    if not matches(record, where):
+        return
+    for name in ("id", "subject", "topic"):
+        pinned = required(where, name)
+        assert pinned is None or getattr(record, name) in pinned
+    for name in ("mentions", "derived_from"):
+        pinned = required(where, name)
+        assert pinned is None or pinned & set(getattr(record, name))
+
+
+def test_what_pins_is_seen() -> None:
+    assert required({"subject": "ann"}, "subject") == {"ann"}
+    assert required({"subject": {"$in": ["a", "b"]}}, "subject") == {"a", "b"}
+    assert required({"$and": [{"topic": "t"}, {"subject": "ann"}]}, "subject") == {"ann"}
+    assert required({"mentions": {"$contains": "a"}}, "mentions") == {"a"}
+    assert required({"$or": [{"subject": "ann"}]}, "subject") is None
+    assert required({"$not": {"subject": "ann"}}, "subject") is None
+    assert required({"subject": {"$ne": "ann"}}, "subject") is None
+    assert required({"subject": None}, "subject") is None
+    assert required(None, "subject") is None
+
+
+@given(
+    st.lists(st.text(st.sampled_from("ab/!0é"), min_size=1), min_size=1, max_size=3),
+    st.text(st.sampled_from("ab/!0é"), max_size=4),
+)
+def test_under_is_the_topic_and_what_is_below(names: list[str], rest: str) -> None:
+    path = "/".join(name.replace("/", "") or "x" for name in names)
+    accepts = compile_filter(under(path))
+    for topic in (path, path + rest, path + "/" + rest, path[:-1], rest):
+        wanted = topic == path or topic.startswith(path + "/")
+        assert accepts(Record(text="t", id="i", topic=topic)) == wanted
+
+
+def test_no_topic_is_under_none() -> None:
+    assert not compile_filter(under("a"))(Record(text="t", id="i"))
+
+
+def test_nothing_means_everything_and_empty_means_an_error() -> None:
+    assert compile_filter(None)(Record(text="t"))
+    with pytest.raises(InvalidScope, match="leave it out"):
+        compile_filter({})
+
+
+def test_an_error_does_not_repeat_what_was_sought() -> None:
+    with pytest.raises(InvalidScope) as refused:
+        compile_filter({"subject": {"$in": "secret name"}})
+    assert "secret" not in str(refused.value)
