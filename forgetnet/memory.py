@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, overload
 
 from forgetnet.embed import embed
@@ -149,11 +148,12 @@ class Memory(Reader):
             text="",
             subject=subject,
             topic=topic,
-            metadata=MappingProxyType(dict(metadata or {})),
             mentions=tuple(mentions),
             derived_from=tuple(derived_from),
             expires_at=expires_at,
         )
+        if metadata:
+            common = replace(common, metadata=metadata)
         raw = [
             complete(item, common, "" if named is None else named[i])
             for i, item in enumerate(given)

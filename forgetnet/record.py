@@ -326,6 +326,8 @@ def complete(item: str | Record, common: Record, record_id: str) -> Record:
         return replace(common, text=item, id=record_id)
     if not isinstance(item, Record):
         raise InvalidRecord(f"can't store a {type(item).__name__}; give texts or Records")
+    if common == _BLANK and (item.id or not record_id):
+        return item
     return replace(
         item,
         id=item.id or record_id,
@@ -336,3 +338,6 @@ def complete(item: str | Record, common: Record, record_id: str) -> Record:
         derived_from=item.derived_from or common.derived_from,
         expires_at=item.expires_at or common.expires_at,
     )
+
+
+_BLANK = Record(text="")
