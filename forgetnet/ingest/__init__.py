@@ -8,7 +8,7 @@ reported by its line and never stops the rest. Knows nothing of memories and sto
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from forgetnet.errors import InvalidRecord
@@ -32,6 +32,16 @@ from forgetnet.record import Record
 __all__ = ["FORMATS", "SPLITS", "Fault", "count_hint", "detect", "read"]
 
 SPLITS = text.SPLITS
+_TEXTS = {"folder": text.folder_rows, "text": text.file_rows}
+_MESSAGES = {"json": messages.rows, "jsonl": jsonl.rows}
+_ROWS: Mapping[str, Callable[[Source], Iterator[Row | Fault]]] = {
+    "chatgpt": chatgpt.rows,
+    "csv": table.rows,
+    "parquet": parquet.rows,
+    "slack": slack.rows,
+    "telegram": telegram.rows,
+    "tsv": table.tab_rows,
+}
 _GUESSED = ("csv", "json", "jsonl", "parquet", "tsv")
 _FOLDERS = ("folder", "slack")
 
@@ -80,15 +90,8 @@ def read(
             first record if no field looks like the text or a named field isn't there.
     """
     path = Path(path)
-    try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise InvalidRecord(f"unknown encoding {encoding!r}; utf-8 and cp1252 are two") from None
-    if split not in SPLITS:
-        raise InvalidRecord(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
+    _check(encoding, split)
     kind = _kind(path, format, encoding)
-    if kind == "export":  # its vectors belong to an encoder, which only a memory can compare
-        raise InvalidRecord(f"{path} is an export of a memory; read it with Memory.import_")
     fields = Fields(
         text=text_field,
         subject=subject_field,
@@ -101,27 +104,34 @@ def read(
         guess=kind in _GUESSED,
     )
     source = Source(path, encoding, on_bytes)
-    readers: dict[str, Callable[[], Iterator[Row | Fault]]] = {
-        "chatgpt": lambda: chatgpt.rows(source),
-        "csv": lambda: table.rows(source),
-        "folder": lambda: text.folder_rows(source, split),
-        "json": lambda: messages.rows(source, fields),
-        "jsonl": lambda: jsonl.rows(source, fields),
-        "locomo": lambda: locomo.rows(source, qualify=qualify_speakers),
-        "parquet": lambda: parquet.rows(source),
-        "slack": lambda: slack.rows(source),
-        "telegram": lambda: telegram.rows(source),
-        "text": lambda: text.file_rows(source, split),
-        "tsv": lambda: table.rows(source, "\t"),
-        "whatsapp": lambda: whatsapp.rows(source, day_first=day_first),
-    }
-    return map_rows(guarded(readers[kind]()), fields)
+    if kind == "locomo":
+        rows = locomo.rows(source, qualify=qualify_speakers)
+    elif kind == "whatsapp":
+        rows = whatsapp.rows(source, day_first=day_first)
+    elif kind in _TEXTS:
+        rows = _TEXTS[kind](source, split)
+    elif kind in _MESSAGES:
+        rows = _MESSAGES[kind](source, fields)
+    else:
+        rows = _ROWS[kind](source)
+    return map_rows(guarded(rows), fields)
+
+
+def _check(encoding: str, split: str) -> None:
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise InvalidRecord(f"unknown encoding {encoding!r}; utf-8 and cp1252 are two") from None
+    if split not in SPLITS:
+        raise InvalidRecord(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
 
 
 def _kind(path: Path, format: str | None, encoding: str) -> str:
     """Settle the format: the one asked for where it fits the path, or the one detected."""
     if format is None:
-        return detect(path, encoding=encoding)
+        format = detect(path, encoding=encoding)
+    if format == "export":  # its vectors belong to an encoder, which only a memory can compare
+        raise InvalidRecord(f"{path} is an export of a memory; read it with Memory.import_")
     if format not in FORMATS:
         raise InvalidRecord(f"unknown format {format!r}; there are {', '.join(FORMATS)}")
     if not path.exists():

@@ -15,7 +15,7 @@ from typing import TextIO
 from forgetnet.errors import InvalidRecord
 from forgetnet.ingest.source import MAX_CHARS, Fault, Row, Source, undecodable
 
-__all__ = ["rows"]
+__all__ = ["rows", "tab_rows"]
 
 _QUOTED = re.compile(r'"[^"]*"?')
 _DELIMITERS = ",;\t|"
@@ -119,3 +119,8 @@ def rows(source: Source, delimiter: str | None = None) -> Iterator[Row | Fault]:
                 yield Fault(number, reason)
             else:
                 yield Row(number, dict(zip(names, cells, strict=True)))
+
+
+def tab_rows(source: Source) -> Iterator[Row | Fault]:
+    """Read a table with tabs between the cells."""
+    return rows(source, "\t")
