@@ -128,18 +128,17 @@ def _check(encoding: str, split: str) -> None:
 
 def _kind(path: Path, format: str | None, encoding: str) -> str:
     """Settle the format: the one asked for where it fits the path, or the one detected."""
-    if format is None:
-        format = detect(path, encoding=encoding)
-    if format == "export":  # its vectors belong to an encoder, which only a memory can compare
+    kind = detect(path, encoding=encoding) if format is None else format
+    if kind == "export":  # its vectors belong to an encoder, which only a memory can compare
         raise InvalidRecord(f"{path} is an export of a memory; read it with Memory.import_")
-    if format not in FORMATS:
-        raise InvalidRecord(f"unknown format {format!r}; there are {', '.join(FORMATS)}")
+    if kind not in FORMATS:
+        raise InvalidRecord(f"unknown format {kind!r}; there are {', '.join(FORMATS)}")
     if not path.exists():
         raise InvalidRecord(f"there is no file or folder {path}")
-    if path.is_dir() is not (format in _FOLDERS):
+    if path.is_dir() is not (kind in _FOLDERS):
         needed = "file" if path.is_dir() else "folder"
-        raise InvalidRecord(f"the format {format!r} is read from a {needed}, which {path} isn't")
-    return format
+        raise InvalidRecord(f"the format {kind!r} is read from a {needed}, which {path} isn't")
+    return kind
 
 
 def count_hint(path: str | Path, *, format: str | None = None) -> int | None:
