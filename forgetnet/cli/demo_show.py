@@ -78,14 +78,14 @@ def asked(questions: Sequence[str], answers: Sequence[Sequence[Hit]], whom: str)
         parts.append(Text(question, style="italic"))
         table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
         table.add_column(width=1)
-        table.add_column(width=min(width, _NAME), no_wrap=True, overflow="ellipsis")
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column(width=min(width, _NAME))
+        table.add_column()
         for hit in hits:
             theirs = hit.subject == whom
             table.add_row(
-                Text("●" if theirs else " ", style=_WHOM),
-                Text(brief(hit.subject or "-", _NAME), style=_WHOM if theirs else ""),
-                Text(brief(hit.text, _QUOTE), style="" if theirs else "dim"),
+                Text("●" if theirs else " ", style=_WHOM, no_wrap=True),
+                Text(brief(hit.subject or "-", _NAME), _WHOM if theirs else "", no_wrap=True),
+                Text(brief(hit.text, _QUOTE), "" if theirs else "dim", no_wrap=True),
             )
         parts.append(table)
     return Group(*parts)
@@ -95,7 +95,7 @@ def planned(plan: Plan, whom: str) -> RenderableType:
     """Show what would go, why, and what that costs; nothing has been changed."""
     table = _columns("", "")
     for number, meaning in (
-        (len(plan.direct), f"of {whom}, summaries of these among them"),
+        (len(plan.direct), f"of {whom}, with the summaries made of them"),
         (len(plan.mentions), f"of others who mention {whom}"),
         (len(plan.derived), "of others, derived from these"),
     ):
@@ -171,8 +171,8 @@ def compared(
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("question", overflow="fold")
     table.add_column("first answer", no_wrap=True)
-    table.add_column("before", justify="center", no_wrap=True)
-    table.add_column("twin", justify="center", no_wrap=True)
+    table.add_column("= before", justify="center", no_wrap=True)
+    table.add_column("= twin", justify="center", no_wrap=True)
     for question, hits, before, other in zip(questions, answers, as_before, as_twin, strict=True):
         first = hits[0].subject if hits else None
         table.add_row(
@@ -181,10 +181,11 @@ def compared(
     return table
 
 
-def twin(same: bool, count: int) -> Text:
-    """Say how the memory compares with its twin as a whole."""
-    told = f" all {count_of(count, 'record')} left equal those of the twin, byte for byte"
-    return Text.assemble(_mark(same), told if same else " the records differ from the twin's")
+def twin(same: bool, count: int, whom: str) -> Text:
+    """Say how the memory compares, as a whole, with one that never knew the person."""
+    equal = "equals" if same else "does not equal"
+    told = f" the memory ({count_of(count, 'record')}) {equal} its twin, built without {whom}"
+    return Text.assemble(_mark(same), told)
 
 
 def ending(checks: Mapping[str, bool], seconds: float, kept: Path | None) -> RenderableType:

@@ -220,7 +220,7 @@ def _compare(telling: Telling, stage: Stage, others: list[list[Hit]]) -> None:
     telling.step(
         "Everyone else",
         show.compared(questions, now, as_before, as_twin),
-        show.twin(same, stage.memory.count()),
+        show.twin(same, stage.memory.count(), stage.story.forget),
     )
     telling.checks["everyone else's answers are as before"] = all(as_before)
     telling.checks["and as in a memory that never knew that person"] = all(as_twin) and same

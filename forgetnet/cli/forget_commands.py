@@ -140,8 +140,6 @@ def _close(
         receipt.save(copy)
     if openings is not None:
         receipt.save_openings(openings)
-    from rich.text import Text
-
     from forgetnet.cli.render import grid, surfaces
     from forgetnet.forget.explain import sentence
 
@@ -152,9 +150,11 @@ def _close(
         files["openings"] = f"{openings} (personal data)"
     voice.answer(
         plain_receipt(receipt, copy or kept),
-        Text(f"\n{sentence(receipt.erasure)}\n"),
+        "",
+        sentence(receipt.erasure),
+        "",
         surfaces(receipt.surfaces),
-        Text(),
+        "",
         grid(files),
     )
     done = receipt.status.value in ("erased", "not_found")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Intake", "import_"]
 
 _SHOWN = 20
+_CHARS = 1 << 24  # of text in one batch: few long texts make a batch of their own
 _HEADER = 1024  # bytes within which the first line of an export ends
 
 
@@ -61,14 +62,16 @@ class Intake:
         from forgetnet.record import Record
 
         batch: list[Record] = []
+        length = 0
         for item in items:
             if not isinstance(item, Record):
                 self._refuse(str(item), line=item.line, file=item.file or None)
                 continue
             batch.append(item)
-            if len(batch) >= self.batch_size:
+            length += len(item.text or "")
+            if len(batch) >= self.batch_size or length >= _CHARS:
                 self._store(self._fresh(batch))
-                batch = []
+                batch, length = [], 0
         self._store(self._fresh(batch))
 
     def _fresh(self, batch: list[Record]) -> list[Record]:

@@ -73,7 +73,7 @@ def get(
         raise typer.Exit(REFUSED)
     from forgetnet.cli.render import record_of
 
-    voice.answer({"record": plain_record(record)}, record_of(record))
+    voice.answer({"record": plain_record(record)}, *record_of(record))
 
 
 def stats(

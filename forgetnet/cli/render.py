@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -66,12 +67,12 @@ def hits_of(hits: Sequence[Hit]) -> RenderableType:
         tail = "  ".join(part for part in (hit.topic, hit.id) if part)
         head.append(f"  {brief(tail, 120)}")
         blocks.append(head)
-        blocks.append(Text("    " + brief(hit.text, _TEXT)))
+        blocks.append(Padding(Text(brief(hit.text, _TEXT)), (0, 0, 0, 4), expand=False))
     return Group(*blocks)
 
 
-def record_of(record: Record) -> RenderableType:
-    """Show one record in full."""
+def record_of(record: Record) -> tuple[Table, str, str]:
+    """Show one record in full: its fields, a gap, its text."""
     rows = {
         "id": record.id,
         "subject": record.subject,
@@ -82,8 +83,8 @@ def record_of(record: Record) -> RenderableType:
         "created": record.created_at and record.created_at.isoformat(),
         "expires": record.expires_at and record.expires_at.isoformat(),
     }
-    text = Text("(a vector only)" if record.text is None else visible(record.text))
-    return Group(grid({name: value for name, value in rows.items() if value}), Text(), text)
+    text = "(a vector only)" if record.text is None else visible(record.text)
+    return grid({name: value for name, value in rows.items() if value}), "", text
 
 
 def plan_of(plan: Plan) -> RenderableType:

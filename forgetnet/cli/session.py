@@ -46,12 +46,10 @@ def opened(
     from forgetnet.memory import Memory
 
     folder = folder_of(store)
-    if not create and folder is not None and not folder.exists():
+    if not create and folder is not None and not (folder / "forgetnet.json").exists():
         raise StoreError(
             f"there is no memory at {store}; make one with add or import, or name it with --store"
         )
-    if not create and folder is not None and not (folder / "forgetnet.json").exists():
-        readonly = True  # which refuses what isn't a memory, in the memory's own words
     with Memory.open(store, encoder=encoder, key=key, readonly=readonly) as memory:
         yield memory
 

@@ -64,7 +64,10 @@ class Voice:
         return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
     def answer(self, facts: Mapping[str, Any], *shown: RenderableType) -> None:
-        """Say what came out: the facts as JSON, or else what is shown."""
+        """Say what came out: the facts as JSON, or else what is shown.
+
+        Plain strings are broken into lines for terminals only: elsewhere they stay as they are.
+        """
         if self.as_json:
             encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
             told = json.dumps(dict(facts), ensure_ascii=encoding != "utf8", allow_nan=False)
@@ -72,7 +75,7 @@ class Voice:
             sys.stdout.flush()
             return
         for part in shown:
-            self.out.print(part)
+            self.out.print(part, soft_wrap=isinstance(part, str) and not self.out.is_terminal)
 
     def note(self, text: str) -> None:
         """Say something by the way, on stderr."""

@@ -126,7 +126,7 @@ def update(
         record = memory.update(id, **changes)
     from forgetnet.cli.render import record_of
 
-    Voice(as_json=as_json).answer({"record": plain_record(record)}, record_of(record))
+    Voice(as_json=as_json).answer({"record": plain_record(record)}, *record_of(record))
 
 
 def delete(
