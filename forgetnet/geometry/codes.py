@@ -28,14 +28,17 @@ Promised, by construction:
   correctly rounded, summed in a fixed order, whatever is computed beside it.
 
 Measured, not promised: that nothing else lies inside. Two hashed directions may lie close together,
-so a place under a sister may fall into a node's half-space. Among pairs of a node and a place under
-one of its sisters, seen in 2 thousand million of each: none at depth 1, 5e-9 of the pairs at depth
-2, 8e-9 at 3, 1.4e-8 at 4, 1.9e-8 at 5 (``benchmarks/cones.py``). Whoever must know asks
-:func:`is_intact`: a place that matches its record's path is no fault, however it lies.
+so a place under a sister may fall into a node's half-space. Of the pairs of a node and a place
+under one of its sisters about 1e-9 do so at depth 1, 4e-9 at 2, 5e-9 at 3 and 1.5e-8 at 4 and 5
+(``benchmarks/cones.py``; they come in bunches, and 1e10 pairs were counted), which is the share of
+a sphere that the half-space cuts off. No hash to this sphere does better, and no node is safe from
+it: whoever must know asks :func:`is_intact`, since a place that matches its record's path is no
+fault, however it lies.
 
 Names are compared as they are: no Unicode normalisation, no case folding. Without the salt nobody
-can tell a place from a guessed path; whoever has it can, so it is key material. There is no cache
-between calls, since names in a cache would outlive what was forgotten.
+can tell the place of a guessed path; whoever has it can, so it is key material. Two places show,
+salt or not, how near their paths are in the tree. There is no cache between calls, since names in a
+cache would outlive what was forgotten.
 """
 
 from __future__ import annotations

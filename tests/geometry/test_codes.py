@@ -112,8 +112,8 @@ def test_paths_that_look_alike_are_told_apart() -> None:
     assert codes.place(("ab",), SALT).tobytes() != codes.place(("ab",), SALT[::-1]).tobytes()
 
 
-def test_a_hundred_thousand_sisters_have_a_place_each() -> None:
-    paths = [("a", "b", "c", "d", "e", str(i)) for i in range(100_000)]
+def test_thirty_thousand_sisters_have_a_place_each() -> None:
+    paths = [("a", "b", "c", "d", "e", str(i)) for i in range(30_000)]
     assert len({row.tobytes() for row in codes.places(paths, SALT)}) == len(paths)
 
 
@@ -146,7 +146,7 @@ def test_too_deep_says_what_to_do_and_six_levels_fit() -> None:
         codes.place(("a",), b"short")
 
 
-@FIXED
+@settings(derandomize=True, max_examples=15)
 @given(st.lists(NAMES, min_size=6, max_size=6).map(tuple))
 def test_a_child_is_its_parent_boosted_by_a_length_and_a_turn_of_the_depth(path) -> None:
     """The same hop and the same turn for every path; the boost is that of ``lorentz``."""
