@@ -19,6 +19,7 @@ __all__ = [
     "shred",
     "shred_tree",
     "sync_dir",
+    "sync_inside",
     "sync_tree",
     "truncate_durable",
     "write_durable",
@@ -157,18 +158,23 @@ def shred_tree(root: Path) -> None:
     sync_dir(root.parent)
 
 
+def sync_inside(root: Path) -> None:
+    """Fsync every file and folder below ``root``, and ``root``, but not the folder it lies in."""
+    for folder, _, names in os.walk(root, topdown=False):
+        for name in names:
+            fd = os.open(Path(folder) / name, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        sync_dir(Path(folder))
+
+
 def sync_tree(roots: Iterable[Path]) -> None:
     """Fsync every file and folder below ``roots``, files first, and the folders that hold them."""
     parents = set()
     for root in roots:
-        for folder, _, names in os.walk(root, topdown=False):
-            for name in names:
-                fd = os.open(Path(folder) / name, os.O_RDONLY)
-                try:
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
-            sync_dir(Path(folder))
+        sync_inside(root)
         parents.add(root.parent)
     for parent in parents:
         sync_dir(parent)

@@ -45,7 +45,7 @@ class _Places:
         keys = [data[i : i + _PLACE_BYTES] for i in range(0, len(data), _PLACE_BYTES)]
         for key in set(keys) - self._codes.keys():
             self._new(key)
-        found = np.fromiter((self._codes[key] for key in keys), np.int32, len(keys))
+        found = np.fromiter(map(self._codes.__getitem__, keys), np.int32, len(keys))
         self.rows += np.bincount(found, minlength=len(self.rows))
         return found
 
@@ -148,7 +148,7 @@ class FlatIndex:
 
     def vectors(self, ids: Sequence[str]) -> tuple[Floats, Floats]:
         """Return (n, d) content and (n, 17) place of present ids, in order."""
-        slots = np.fromiter((self._slots[i] for i in ids), np.int64, len(ids))
+        slots = np.fromiter(map(self._slots.__getitem__, ids), np.int64, len(ids))
         return self._content(slots), self._places.values[self._codes[slots]]
 
     def _content(self, slots: Ints) -> Floats:

@@ -108,11 +108,17 @@ class Table:
         ids = [record.id for record in records]
         self.flat.add(ids, content, place)
         self.records.update(zip(ids, records, strict=True))
-        for record in records:
+        subjects, topics = self._by["subject"], self._by["topic"]
+        for i, record in zip(ids, records, strict=True):
+            if (subject := record.subject) is not None:
+                subjects.setdefault(subject, {})[i] = None
+            if (topic := record.topic) is not None:
+                topics.setdefault(topic, {})[i] = None
             if record.expires_at is not None:
-                self._expiring[record.id] = None
-            for name, value in _entries(record):
-                self._by[name].setdefault(value, {})[record.id] = None
+                self._expiring[i] = None
+            for name in _MANY if record.mentions or record.derived_from else ():
+                for value in getattr(record, name):
+                    self._by[name].setdefault(value, {})[i] = None
 
     def remove(self, ids: Iterable[str]) -> list[Record]:
         """Drop the live records of ``ids`` and return them."""

@@ -15,7 +15,8 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,11 @@ class Leaf:
     keys: dict[str, int] = field(default_factory=dict)
     dead: set[int] = field(default_factory=set)
 
-    def join(self, record_id: str, key: str) -> None:
-        """Count a record in."""
-        self.members[record_id] = key
-        self.keys[key] = self.keys.get(key, 0) + 1
+    def join(self, ids: Iterable[str], keys: Sequence[str]) -> None:
+        """Count records in."""
+        self.members.update(zip(ids, keys, strict=True))
+        for key, n in Counter(keys).items():
+            self.keys[key] = self.keys.get(key, 0) + n
 
     def leave(self, record_id: str) -> None:
         """Count a record out."""

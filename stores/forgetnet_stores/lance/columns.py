@@ -7,9 +7,9 @@ a caller's id may come back as a new record.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +25,9 @@ __all__ = ["DEAD", "Rows", "dead_batch", "from_arrow", "schema", "to_arrow"]
 Keys = npt.NDArray[np.uint64]
 DEAD = pa.schema([pa.field("dead", pa.uint64(), nullable=False)])
 _MOMENT = pa.timestamp("us", tz="UTC")
+_NAMES = pa.list_(pa.field("item", pa.string()))
+_UNCOMPRESSED = {"lance-encoding:compression": "none"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NONE: MappingProxyType[str, Any] = MappingProxyType({})
 
 
@@ -52,17 +55,19 @@ class Rows:
 
 
 def schema(dim: int) -> pa.Schema:
-    """Return the columns of a row with content vectors of length ``dim``."""
-    names = pa.list_(pa.field("item", pa.string()))
-    return pa.schema(
+    """Return the columns of a row with content vectors of length ``dim``.
+
+    They are stored as they are: faster to write, and a look at the bytes sees what is there.
+    """
+    plain = pa.schema(
         [
             pa.field("key", pa.uint64(), nullable=False),
             pa.field("id", pa.string(), nullable=False),
             pa.field("text", pa.string()),
             pa.field("subject", pa.string()),
             pa.field("topic", pa.string()),
-            pa.field("mentions", names),
-            pa.field("derived_from", names),
+            pa.field("mentions", _NAMES),
+            pa.field("derived_from", _NAMES),
             pa.field("metadata", pa.string(), nullable=False),
             pa.field("created_at", _MOMENT),
             pa.field("expires_at", _MOMENT),
@@ -70,19 +75,16 @@ def schema(dim: int) -> pa.Schema:
             pa.field("place", pa.list_(pa.float32(), PLACE_DIM), nullable=False),
         ]
     )
+    return pa.schema([field.with_metadata(_UNCOMPRESSED) for field in plain])
 
 
-def _micros(moments: Sequence[datetime | None]) -> pa.Array:
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return pa.array(
-        [
-            None
-            if m is None
-            else (d := m - epoch).days * 86_400_000_000 + d.seconds * 1_000_000 + d.microseconds
-            for m in moments
-        ],
-        pa.int64(),
-    ).cast(_MOMENT)
+def _moments(moments: Sequence[datetime | None]) -> pa.Array:
+    known: dict[datetime | None, int | None] = {None: None}
+    for moment in set(moments) - {None}:
+        if moment is not None:
+            since = moment - _EPOCH
+            known[moment] = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return pa.array([known[moment] for moment in moments], pa.int64()).cast(_MOMENT)
 
 
 def _fixed(values: Floats) -> pa.FixedSizeListArray:
@@ -90,24 +92,31 @@ def _fixed(values: Floats) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
 
+def _strings(values: Sequence[str | None]) -> pa.Array:
+    return pa.array(values, pa.string())
+
+
+def _lists(values: Sequence[tuple[str, ...]]) -> pa.Array:
+    lengths = np.fromiter(map(len, values), np.int64, len(values))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    words = _strings([word for value in values for word in value])
+    return pa.ListArray.from_arrays(offsets, words).cast(_NAMES)
+
+
 def to_arrow(rows: Rows) -> pa.Table:
     """Turn rows into a table with the columns of :func:`schema`."""
     records = rows.records
-    names = pa.list_(pa.field("item", pa.string()))
     columns = [
         pa.array(rows.keys, pa.uint64()),
-        pa.array([r.id for r in records], pa.string()),
-        pa.array([r.text for r in records], pa.string()),
-        pa.array([r.subject for r in records], pa.string()),
-        pa.array([r.topic for r in records], pa.string()),
-        pa.array([r.mentions for r in records], names),
-        pa.array([r.derived_from for r in records], names),
-        pa.array(
-            ["{}" if not r.metadata else canonical_json(dict(r.metadata)) for r in records],
-            pa.string(),
-        ),
-        _micros([r.created_at for r in records]),
-        _micros([r.expires_at for r in records]),
+        _strings([r.id for r in records]),
+        _strings([r.text for r in records]),
+        _strings([r.subject for r in records]),
+        _strings([r.topic for r in records]),
+        _lists([r.mentions for r in records]),
+        _lists([r.derived_from for r in records]),
+        _strings(["{}" if not r.metadata else canonical_json(dict(r.metadata)) for r in records]),
+        _moments([r.created_at for r in records]),
+        _moments([r.expires_at for r in records]),
         _fixed(rows.content),
         _fixed(rows.place),
     ]
@@ -120,35 +129,42 @@ def _matrix(column: pa.ChunkedArray, width: int) -> Floats:
     return whole
 
 
+def _datetimes(column: pa.ChunkedArray) -> list[datetime | None]:
+    found: list[int | None] = column.cast(pa.int64()).to_pylist()
+    known: dict[int | None, datetime | None] = {None: None}
+    for micros in set(found) - {None}:
+        if micros is not None:
+            known[micros] = _EPOCH + timedelta(microseconds=micros)
+    return [known[micros] for micros in found]
+
+
+def _tuples(column: pa.ChunkedArray) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for chunk in column.chunks:
+        words = chunk.flatten().to_pylist()
+        if not words:
+            found += [()] * len(chunk)
+            continue
+        ends = np.cumsum(chunk.value_lengths().fill_null(0).to_numpy()).tolist()
+        found += [tuple(words[a:b]) for a, b in zip([0, *ends], ends, strict=False)]
+    return found
+
+
+def _metadata(text: str) -> Mapping[str, Any]:
+    return _NONE if text == "{}" else MappingProxyType(json.loads(text))
+
+
 def from_arrow(table: pa.Table, dim: int) -> Rows:
     """Turn a table with the columns of :func:`schema` back into rows."""
-    plain = {
-        name: table.column(name).to_pylist()
-        for name in ("id", "text", "subject", "topic", "mentions", "derived_from", "metadata")
-    }
-    moments = {
-        name: [None if m is None else m for m in table.column(name).to_pylist()]
-        for name in ("created_at", "expires_at")
-    }
-    records = [
-        Record(
-            text=text,
-            id=record_id,
-            subject=subject,
-            topic=topic,
-            mentions=tuple(mentions or ()),
-            derived_from=tuple(derived or ()),
-            metadata=_NONE if metadata == "{}" else MappingProxyType(json.loads(metadata)),
-            created_at=created,
-            expires_at=expires,
-        )
-        for record_id, text, subject, topic, mentions, derived, metadata, created, expires in zip(
-            *plain.values(), *moments.values(), strict=True
-        )
+    columns: list[Iterable[Any]] = [
+        table.column(name).to_pylist() for name in ("text", "id", "subject", "topic")
     ]
+    columns += [_tuples(table.column(name)) for name in ("mentions", "derived_from")]
+    columns.append(map(_metadata, table.column("metadata").to_pylist()))
+    columns += [_datetimes(table.column(name)) for name in ("created_at", "expires_at")]
     return Rows(
         np.asarray(table.column("key").to_numpy(), np.uint64),
-        records,
+        list(map(Record, *columns)),
         _matrix(table.column("content"), dim),
         _matrix(table.column("place"), PLACE_DIM),
     )

@@ -28,7 +28,7 @@ from forgetnet_stores.lance.fold import fold, sweep
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.native import native_cone, native_search
 from forgetnet_stores.lance.pieces import piece_path
-from forgetnet_stores.lance.state import State
+from forgetnet_stores.lance.state import Group, State
 from forgetnet_stores.lance.tail import encode_frame
 
 __all__ = ["LanceStore"]
@@ -132,12 +132,12 @@ class LanceStore:
         with self._change():
             # Writing the touched pieces anew must cost at most three times the batch itself.
             if len(records) >= _LARGE and 2 * len(records) >= held:
-                self._add_large(rows, old)
+                self._add_large(rows, groups, old)
                 return
-            parts = {p: rows.take([i for i, _ in members]) for p, members in groups.items()}
+            parts = {p: rows.take(group.positions) for p, group in groups.items()}
             self._append(parts, self._dead(old))
             state.leave(old)
-            state.join(rows)
+            state.join(rows, groups)
             full = [p for p in groups if _is_full(state.manifest.leaves[p], state.manifest.cap)]
             if full:
                 # The rows are durable in the tails already; a full disk only puts this off.
@@ -147,7 +147,8 @@ class LanceStore:
     def _dead(self, ids: Sequence[str]) -> dict[str, list[int]]:
         """Sort the row keys of live ids by leaf."""
         groups = self._state.group([self._state.table.records[i] for i in ids])
-        return {p: [self._state.keys[ids[i]] for i, _ in found] for p, found in groups.items()}
+        keys = self._state.keys
+        return {p: [keys[ids[i]] for i in group.positions] for p, group in groups.items()}
 
     def _append(self, adds: Mapping[str, Rows], dead: Mapping[str, Sequence[int]]) -> None:
         """Make one batch durable as frames in the tails of its leaves."""
@@ -194,23 +195,24 @@ class LanceStore:
         manifest.save(self._root)
         self._sealed = manifest.sequence
 
-    def _add_large(self, rows: Rows, old: Sequence[str]) -> None:
+    def _add_large(self, rows: Rows, groups: Mapping[str, Group], old: Sequence[str]) -> None:
         """Write a large batch straight into pieces: memory first, then one commit, or undo."""
         state = self._state
         before = [state.table.records[i] for i in old]
         content, place = state.table.vectors(old)
         keys = np.array([state.keys[i] for i in old], np.uint64)
-        touched = [*state.group(rows.records), *state.group(before)]
+        homes = state.group(before)
+        touched = [*groups, *homes]
         present = dict(state.manifest.leaves)
         for prefix in touched:
             state.manifest.leaves.setdefault(prefix, Leaf(prefix))
         state.leave(old)
-        state.join(rows)
+        state.join(rows, groups)
         try:
             fold(state, touched, self._commit)
         except OSError as error:
             state.leave([r.id for r in rows.records])
-            state.join(Rows(keys, before, content, place))
+            state.join(Rows(keys, before, content, place), homes)
             state.manifest.leaves = present
             raise _Undone(f"can't write to {self._root}: {error}; nothing was stored") from error
 

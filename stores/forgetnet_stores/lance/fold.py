@@ -8,11 +8,15 @@ either. Knows nothing of batches.
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
-from forgetnet.files import shred, shred_tree, sync_tree
+from forgetnet.files import shred, shred_tree, sync_dir
+from forgetnet.record import id_hash
 from forgetnet.shards import find, internal, leaves, regions
 from forgetnet.store import Purged
 from forgetnet_stores.lance.catalogue import Leaf, Manifest
@@ -22,6 +26,9 @@ from forgetnet_stores.lance.pieces import piece_path, write_piece
 from forgetnet_stores.lance.state import State
 
 __all__ = ["fold", "sweep"]
+
+# More than there are cores: most of a writer's time is waiting for the disk.
+_WRITERS = 4
 
 
 def fold(state: State, prefixes: Sequence[str], commit: Callable[[Manifest], None]) -> Purged:
@@ -43,14 +50,10 @@ def fold(state: State, prefixes: Sequence[str], commit: Callable[[Manifest], Non
             kept[prefix] = leaf
         else:
             old[node].append(leaf)
-    fresh: list[Leaf] = []
+    fresh = [leaf for node, gone in old.items() for leaf in _lay_out(node, gone, now.cap)]
     written = False
     try:
-        for node, gone in old.items():
-            for leaf in _lay_out(node, gone, now.cap):
-                fresh.append(leaf)
-                _write(state, leaf)
-        sync_tree(piece_path(state.root, leaf.name) for leaf in fresh)
+        _write(state, fresh)
         written = True
     finally:
         if not written:
@@ -67,6 +70,34 @@ def fold(state: State, prefixes: Sequence[str], commit: Callable[[Manifest], Non
     with contextlib.suppress(OSError):
         sweep(state)
     return Purged(len(fresh), len(replaced), sum(leaf.piece_bytes for leaf in fresh))
+
+
+def _write(state: State, fresh: Sequence[Leaf]) -> None:
+    """Write the pieces of leaves durably, gathering rows while other pieces are written."""
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        waiting: deque[Future[None]] = deque()
+        for leaf in fresh:
+            if len(waiting) > _WRITERS:
+                waiting.popleft().result()
+            rows = _rows(state, leaf)
+            waiting.append(pool.submit(_write_one, state.root, leaf, rows))
+        for future in waiting:
+            future.result()
+    if fresh:
+        sync_dir(state.root / "pieces")
+
+
+def _write_one(root: Path, leaf: Leaf, rows: Rows) -> None:
+    leaf.digest, leaf.piece_bytes = write_piece(piece_path(root, leaf.name), rows)
+    leaf.rows = len(rows)
+
+
+def _rows(state: State, leaf: Leaf) -> Rows:
+    """Gather the live rows of a leaf, in the order of their id hashes."""
+    ids = sorted(leaf.members, key=id_hash)
+    keys = np.fromiter(map(state.keys.__getitem__, ids), np.uint64, len(ids))
+    records = list(map(state.table.records.__getitem__, ids))
+    return Rows(keys, records, *state.table.flat.vectors(ids))
 
 
 def sweep(state: State) -> None:
@@ -89,24 +120,16 @@ def _give_up(state: State, fresh: Sequence[Leaf]) -> None:
 
 
 def _lay_out(node: str, old: Sequence[Leaf], cap: int) -> list[Leaf]:
-    """Split the live records (id to key) of leaves below a node into the node's new leaves."""
-    members = {i: key for leaf in old for i, key in leaf.members.items()}
-    counts: dict[str, int] = {}
-    for leaf in old:
-        counts |= leaf.keys
+    """Split the live records of leaves below a node into the node's new leaves."""
+    counts = {key: n for leaf in old for key, n in leaf.keys.items()}
     found = {prefix: Leaf(prefix) for prefix in leaves(counts, cap, node)}
     inner = internal(found)
-    home = {key: found[find(inner, key)] for key in counts}
-    for i, key in members.items():
-        home[key].join(i, key)
+    homes = {}
+    for key, n in counts.items():
+        home = found[find(inner, key)]
+        home.keys[key] = n
+        homes[key] = home.members
+    for leaf in old:
+        for i, key in leaf.members.items():
+            homes[key][i] = key
     return list(found.values())
-
-
-def _write(state: State, leaf: Leaf) -> None:
-    ids = list(leaf.members)
-    content, place = state.table.vectors(ids)
-    keys = np.array([state.keys[i] for i in ids], np.uint64)
-    rows = Rows(keys, [state.table.records[i] for i in ids], content, place)
-    path = piece_path(state.root, leaf.name)
-    leaf.digest, leaf.piece_bytes = write_piece(path, rows)
-    leaf.rows = len(ids)

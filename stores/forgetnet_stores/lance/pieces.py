@@ -13,7 +13,7 @@ from pathlib import Path
 import lance
 
 from forgetnet.errors import StoreCorrupt
-from forgetnet.record import id_hash
+from forgetnet.files import sync_inside
 from forgetnet_stores.lance.columns import Rows, from_arrow, to_arrow
 
 __all__ = ["piece_path", "read_piece", "write_piece"]
@@ -40,10 +40,13 @@ def _digest(path: Path) -> str:
 
 
 def write_piece(path: Path, rows: Rows) -> tuple[str, int]:
-    """Write rows to a new piece and return its digest and its size; not yet fsynced."""
-    order = sorted(range(len(rows)), key=lambda i: id_hash(rows.records[i].id))
-    table = to_arrow(rows.take(order))
+    """Write rows, in canonical order, to a new piece; return its digest and its size.
+
+    The piece is durable but for its entry in the folder of pieces.
+    """
+    table = to_arrow(rows)
     lance.write_dataset(table, str(path), mode="create", max_rows_per_file=max(len(rows), 1))
+    sync_inside(path)
     return _digest(path), sum(file.stat().st_size for _, file in _files(path))
 
 

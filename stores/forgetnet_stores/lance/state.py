@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from forgetnet.errors import StoreCorrupt, StoreError
 from forgetnet.record import Record
@@ -33,10 +34,17 @@ from forgetnet_stores.lance.load import (
     tail_path,
 )
 
-__all__ = ["State"]
+__all__ = ["Group", "State"]
 
 _TRIES = 100
 _FAULTS = 3
+
+
+class Group(NamedTuple):
+    """Records of one leaf: their positions in a list, and their keys in the shard map."""
+
+    positions: list[int]
+    keys: list[str]
 
 
 class State:
@@ -199,49 +207,58 @@ class State:
                 f"leaf {leaf.name} holds an id that is live already; restore the store from a "
                 "backup"
             )
+        found: dict[str, str] = {}
+        keys = []
+        for record in rows.records:
+            name = record.id if record.subject is None else record.subject
+            key = found.get(name)
+            if key is None:
+                key = found[name] = shard_key(self.config.salt, name)
+            keys.append(key)
+        if not all(key.startswith(leaf.prefix) for key in found.values()):
+            raise StoreCorrupt(
+                f"leaf {leaf.name} holds records of another place in the shard map; open the store "
+                "with the salt it was made with"
+            )
+        self._add(rows, ids)
+        leaf.join(ids, keys)
+
+    def _add(self, rows: Rows, ids: Sequence[str]) -> None:
         self.table.add(rows.records, rows.content, rows.place)
         self.keys.update(zip(ids, rows.keys.tolist(), strict=True))
-        by_name: dict[str, str] = {}
-        for record in rows.records:
-            leaf.join(record.id, self._key(record, by_name))
-
-    def _key(self, record: Record, cache: dict[str, str]) -> str:
-        name = record.subject if record.subject is not None else record.id
-        key = cache.get(name)
-        if key is None:
-            key = cache[name] = shard_key(self.config.salt, name)
-        return key
 
     def drop(self, ids: Iterable[str]) -> None:
         """Remove records from the table; their leaves are the caller's to mend."""
         for record in self.table.remove(ids):
             del self.keys[record.id]
 
-    def group(self, records: Sequence[Record]) -> dict[str, list[tuple[int, str]]]:
-        """Sort records by leaf, present or still to come: (position, key in the map) pairs."""
-        cache: dict[str, str] = {}
-        prefixes: dict[str, str] = {}
-        groups: dict[str, list[tuple[int, str]]] = {}
+    def group(self, records: Sequence[Record]) -> dict[str, Group]:
+        """Sort records by leaf, present or still to come."""
+        known: dict[str, tuple[str, Group]] = {}
+        groups: dict[str, Group] = {}
         for i, record in enumerate(records):
-            key = self._key(record, cache)
-            prefix = prefixes.get(key)
-            if prefix is None:
-                prefix = prefixes[key] = find(self.inner, key)
-            groups.setdefault(prefix, []).append((i, key))
+            name = record.id if record.subject is None else record.subject
+            found = known.get(name)
+            if found is None:
+                key = shard_key(self.config.salt, name)
+                prefix = find(self.inner, key)
+                found = known[name] = (key, groups.setdefault(prefix, Group([], [])))
+            key, group = found
+            group.positions.append(i)
+            group.keys.append(key)
         return groups
 
-    def join(self, rows: Rows) -> None:
-        """Take in rows whose leaves are there."""
-        self.table.add(rows.records, rows.content, rows.place)
-        self.keys.update(zip((r.id for r in rows.records), rows.keys.tolist(), strict=True))
-        for prefix, members in self.group(rows.records).items():
+    def join(self, rows: Rows, groups: Mapping[str, Group]) -> None:
+        """Take in rows, grouped, whose leaves are there."""
+        ids = [record.id for record in rows.records]
+        self._add(rows, ids)
+        for prefix, group in groups.items():
             leaf = self.manifest.leaves[prefix]
-            for i, key in members:
-                leaf.join(rows.records[i].id, key)
+            leaf.join([ids[i] for i in group.positions], group.keys)
 
     def leave(self, ids: Sequence[str]) -> None:
         """Let live rows go."""
-        for prefix, members in self.group([self.table.records[i] for i in ids]).items():
-            for i, _ in members:
+        for prefix, group in self.group([self.table.records[i] for i in ids]).items():
+            for i in group.positions:
                 self.manifest.leaves[prefix].leave(ids[i])
         self.drop(ids)
