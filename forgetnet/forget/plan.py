@@ -22,7 +22,7 @@ from forgetnet.record import canonical_json, split_topic
 from forgetnet.retrieve import cone_of
 from forgetnet.store import Store
 
-__all__ = ["Plan", "Scope", "Step", "intact", "resolve"]
+__all__ = ["Plan", "Scope", "Step", "broken_places", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,25 +128,22 @@ class Plan:
         }
 
 
-def intact(store: Store, ids: Sequence[str], salt: bytes) -> list[str]:
+def broken_places(store: Store, ids: Sequence[str], salt: bytes) -> list[str]:
     """Return those of ``ids`` whose stored place is not the one that their topic gives."""
     if not ids:
         return []
     records = store.get(ids)
     live = [i for i in ids if i in records]
     _, place = store.vectors(live)
-    return [
-        i
-        for i, row in zip(live, place, strict=True)
-        if not codes.is_intact(row.tobytes(), split_topic(records[i].topic), salt)
-    ]
+    whole = codes.intact_mask(place, [split_topic(records[i].topic) for i in live], salt)
+    return [i for i, good in zip(live, whole, strict=True) if not good]
 
 
 def _by_topic(store: Store, topic: str, salt: bytes) -> tuple[list[str], int]:
     """Ask both witnesses for a topic's subtree; return the ids, and the cone's near misses."""
     path = {record.id for record in store.scan(under(topic))}
     cone = store.cone(cone_of(topic, salt))
-    if broken := intact(store, sorted(path | cone), salt):
+    if broken := broken_places(store, sorted(path | cone), salt):
         shown = ", ".join(repr(i[:80]) for i in broken[:5])
         raise InvalidScope(
             f"the two witnesses of this topic disagree: the place of {len(broken)} records is not "

@@ -11,7 +11,6 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-import lancedb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -41,6 +40,8 @@ def _vectors(column: pa.ChunkedArray, dim: int) -> Doubles:
 
 
 def _tables(root: Path, leaves: Iterable[Leaf]) -> Iterator[tuple[Leaf, Any]]:
+    import lancedb  # a second to load, and only those who check answers need it
+
     database = lancedb.connect(str(root / "pieces"))
     for leaf in leaves:
         yield leaf, database.open_table(leaf.name) if leaf.rows else None
