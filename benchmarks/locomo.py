@@ -213,6 +213,8 @@ def residue_of(memory: Memory, root: Path, subject: str, out: Report) -> None:
     good = receipt.status.value == "erased" and not receipt.check(memory.public_key)
     figure = f"{receipt.status.value}, {receipt.counts['direct']} records"
     out.line("forget the speaker; the receipt", figure, ok=good and memory.count() == others)
+    if not good:
+        tell(receipt.explain())
     with out.timed("scan after"):
         after = residue.scan(
             [root], traces, needles, root=root, survivors=lambda i: memory.get(i) is not None

@@ -186,7 +186,9 @@ def opening(bench: Bench) -> Iterator[Row]:
         grown = statistics.median(run["grown"] for run in runs) / runs[0]["vectors"]
         held = statistics.median(run["held"] for run in runs) / runs[0]["vectors"]
         ok = statistics.median(taken) <= 3.0
-        yield Row(f"open {n:,}, new process", spread(taken), "", "", "at most 3 s", ok)
+        used = spread([statistics.median(run["used"] for run in runs)])
+        ours = f"{spread(taken)}; processor {used}"
+        yield Row(f"open {n:,}, new process", ours, "", "", "at most 3 s", ok)
         what = f"memory of {n:,} over the bytes of its vectors, largest while opening"
         ratio = f"{grown:.2f} ({held:.2f} afterwards)"
         size = f"{grown * runs[0]['vectors'] / 1e6:,.0f} MB"

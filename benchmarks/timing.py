@@ -109,9 +109,10 @@ def machine(packages: Iterable[str]) -> str:
         if models:
             processor = models[0].partition(":")[2].strip()
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    threads = "one thread for numpy, FAISS and torch, " if is_one_thread() else ""
     return (
-        f"{os.cpu_count()} cores ({processor}), one thread for numpy, FAISS and torch, "
-        f"{platform.system()} {platform.release()}, Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores ({processor}), {threads}{platform.system()} {platform.release()}, "
+        f"Python {platform.python_version()}, "
         f"{', '.join(names)}; load average at the end {load}."
     )
 
