@@ -28,7 +28,7 @@ from forgetnet.geometry import codes
 from forgetnet.lineage import with_ancestors
 from forgetnet.opening import Key, Parts, open_parts
 from forgetnet.reader import Reader, now
-from forgetnet.record import Deleted, Record, complete, normalise, split_topic
+from forgetnet.record import Deleted, Record, complete, new_ids, normalise, split_topic
 from forgetnet.store import Floats
 
 __all__ = ["KEEP", "Keep", "Memory"]
@@ -141,9 +141,6 @@ class Memory(Reader):
             StoreError: the store can't be written; nothing was stored.
         """
         given: list[str | Record] = [items] if isinstance(items, str | Record) else list(items)
-        named = [ids] if isinstance(ids, str) else ids
-        if named is not None and len(named) != len(given):
-            raise InvalidRecord(f"{len(given)} items came with {len(named)} ids")
         common = Record(
             text="",
             subject=subject,
@@ -154,13 +151,11 @@ class Memory(Reader):
         )
         if metadata:
             common = replace(common, metadata=metadata)
-        raw = [
-            complete(item, common, "" if named is None else named[i])
-            for i, item in enumerate(given)
-        ]
+        raw = complete(given, common, [ids] if isinstance(ids, str) else ids)
         with self._lock:
             moment = self._clock()
-            records = [normalise(record, moment) for record in raw]
+            fresh = new_ids(len(raw))
+            records = [normalise(r, moment, i) for r, i in zip(raw, fresh, strict=True)]
             records = with_ancestors(self._store, records)
             content = embed(self._encoder, raw, vectors, progress=progress)
             self._store.add(records, content, self._places(records))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -32,6 +32,7 @@ __all__ = [
     "complete",
     "id_hash",
     "new_id",
+    "new_ids",
     "normalise",
     "split_topic",
     "utc",
@@ -125,6 +126,12 @@ class Stats:
 def new_id() -> str:
     """Draw a random id: 128 bits, in hexadecimal."""
     return os.urandom(16).hex()
+
+
+def new_ids(n: int) -> list[str]:
+    """Draw n random ids at once."""
+    drawn = os.urandom(16 * n).hex()
+    return [drawn[start : start + 32] for start in range(0, len(drawn), 32)]
 
 
 def id_hash(record_id: str) -> bytes:
@@ -258,8 +265,10 @@ def _check(record: Record, record_id: str) -> tuple[list[str], dict[str, Any]]:
     return faults, metadata
 
 
-def normalise(record: Record, now: datetime) -> Record:
+def normalise(record: Record, now: datetime, fresh_id: str = "") -> Record:
     """Fill in id and time, put times in UTC, order the names, drop the vector.
+
+    A record without id gets ``fresh_id``, or a random one.
 
     Metadata are copied, so that nothing the caller does to them later changes the record.
 
@@ -274,7 +283,7 @@ def normalise(record: Record, now: datetime) -> Record:
     # In the order of the fields: keywords cost as much as all the checks.
     return Record(
         record.text,
-        record.id or new_id(),
+        record.id or fresh_id or new_id(),
         record.subject,
         record.topic,
         tuple(sorted(set(mentions))) if mentions else (),
@@ -316,18 +325,26 @@ def canonical_bytes(record: Record, content: bytes, place: bytes) -> bytes:
     return b"".join((len(fields).to_bytes(8, "little"), fields, content, place))
 
 
-def complete(item: str | Record, common: Record, record_id: str) -> Record:
-    """Make a record of a text, or fill in what a record leaves open, from the common fields.
+def complete(
+    items: Sequence[str | Record], common: Record, ids: Sequence[str] | None
+) -> Sequence[Record]:
+    """Make records of texts, and fill in what records leave open, from the common fields.
 
     Raises:
-        InvalidRecord: the item is neither a text nor a record.
+        InvalidRecord: an item is neither a text nor a record, or there are not as many ids.
     """
+    if ids is not None and len(ids) != len(items):
+        raise InvalidRecord(f"{len(items)} items came with {len(ids)} ids")
+    if ids is None and common == _BLANK and all(type(item) is Record for item in items):
+        return [item for item in items if isinstance(item, Record)]
+    return [_complete(item, common, ids[i] if ids else "") for i, item in enumerate(items)]
+
+
+def _complete(item: str | Record, common: Record, record_id: str) -> Record:
     if isinstance(item, str):
         return replace(common, text=item, id=record_id)
     if not isinstance(item, Record):
         raise InvalidRecord(f"can't store a {type(item).__name__}; give texts or Records")
-    if common == _BLANK and (item.id or not record_id):
-        return item
     return replace(
         item,
         id=item.id or record_id,
