@@ -70,36 +70,55 @@ class Guard:
 
 
 def reader_of(path: Path) -> lance.file.LanceFileReader:
-    """Open a Lance data file; raises ``StoreCorrupt``."""
+    """Open a Lance data file whose end is sound: Lance trusts it, and may abort if it isn't.
+
+    Raises:
+        StoreCorrupt: it can't be opened.
+    """
     with Guard():
-        return lance.file.LanceFileReader(str(path))
+        _end(path)
+        reader = lance.file.LanceFileReader(str(path))
+        if reader.num_rows() > path.stat().st_size:
+            raise StoreCorrupt("a data file says it has more rows than bytes")
+        return reader
 
 
-def _spans(file: BinaryIO, size: int, metadata: Any) -> list[tuple[int, int]]:
+def _end(path: Path) -> tuple[int, tuple[int, int]]:
+    """Return the number of a Lance data file's columns, and where its end lies.
+
+    Column metadata, the table of these, the table of global buffers and the footer: each must
+    begin where the one before ends.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(size - _FOOTER.size, 0))
+        footer = _FOOTER.unpack(file.read(_FOOTER.size))
+        columns_at, column_table, buffer_table, buffers, columns, _, _, magic = footer
+        if magic != b"LANC" or buffers != 1 or size != buffer_table + _ENTRY.size + _FOOTER.size:
+            raise StoreCorrupt("a data file's end is damaged, or holds what no row explains")
+        if column_table + columns * _ENTRY.size != buffer_table:
+            raise StoreCorrupt("a data file has other columns than it says")
+        file.seek(column_table)
+        table = file.read(columns * _ENTRY.size)
+    end = columns_at
+    for start, length in sorted(_ENTRY.iter_unpack(table)):
+        if start != end:
+            raise StoreCorrupt("a data file's metadata lies outside its place")
+        end += length
+    if end != column_table:
+        raise StoreCorrupt("a data file's metadata lies outside its place")
+    return columns, (columns_at, size)
+
+
+def _spans(path: Path, metadata: Any) -> list[tuple[int, int]]:
     """List the (start, end) of all that a Lance data file names."""
-    file.seek(size - _FOOTER.size)
-    columns_at, column_table, buffer_table, buffers, columns, _, _, magic = _FOOTER.unpack(
-        file.read(_FOOTER.size)
-    )
-    if magic != b"LANC" or buffers != 1 or len(metadata.columns) != columns:
-        raise StoreCorrupt("a data file holds buffers that no row explains")
-    spans = [
-        (column_table, column_table + columns * _ENTRY.size),
-        (buffer_table, buffer_table + buffers * _ENTRY.size),
-        (size - _FOOTER.size, size),
-    ]
-    file.seek(column_table)
-    for _ in range(columns):
-        start, length = _ENTRY.unpack(file.read(_ENTRY.size))
-        if start < columns_at:
-            raise StoreCorrupt("a data file's metadata lies among its data")
-        spans.append((start, start + length))
+    columns, end = _end(path)
     named = list(metadata.global_buffers)
+    if len(metadata.columns) != columns or None in metadata.columns:
+        raise StoreCorrupt("a data file has columns without metadata")
     for column in metadata.columns:
-        if column is None:
-            raise StoreCorrupt("a data file has a column without metadata")
         named += [*column.column_buffers, *(b for page in column.pages for b in page.buffers)]
-    return spans + [(buffer.position, buffer.position + buffer.size) for buffer in named]
+    return [end, *((buffer.position, buffer.position + buffer.size) for buffer in named)]
 
 
 def _check_covered(path: Path, metadata: Any) -> None:
@@ -107,7 +126,7 @@ def _check_covered(path: Path, metadata: Any) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         position = 0
-        for start, end in sorted(_spans(file, size, metadata)):
+        for start, end in sorted(_spans(path, metadata)):
             if start > position:
                 file.seek(position)
                 gap = file.read(min(start - position, _ALIGNED))

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from forgetnet.audit import match
 from forgetnet.audit.match import Matcher
-from forgetnet.audit.needles import spellings, windows
+from forgetnet.audit.needles import Needles, spellings, windows
 from forgetnet.audit.trace import Hasher
+from forgetnet.record import Record
 
 dense = st.lists(st.sampled_from([b"a", b"ab", b"\0", b"xyz", b"aaaaaaaa"]), max_size=120)
 patterns = st.lists(st.integers(0, 300), min_size=1, max_size=30)
@@ -88,6 +89,8 @@ def test_any_16_numbers_in_a_row_are_found(seed: int, dim: int, data: st.DataObj
 
 
 def test_runs_of_few_numbers_are_no_needles() -> None:
+    one = np.eye(1, 384, dtype=np.float32)
+    assert Needles([Record(None, id="an id to find")], one, salt=bytes(32)).short == 1
     assert not windows(np.zeros(384, np.float32))
     assert not windows(np.eye(384, dtype=np.float32)[3])
     assert not windows(np.tile(np.array([0.5, -0.5, 0.25], np.float32), 128))
