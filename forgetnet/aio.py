@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+from forgetnet.encode import Encoder
 from forgetnet.memory import Memory
 
 __all__ = ["AsyncMemory"]
@@ -47,6 +48,16 @@ class AsyncMemory:
     async def open(cls, path_or_url: str | Path, **options: Any) -> AsyncMemory:
         """Open a memory; takes what :meth:`forgetnet.Memory.open` takes."""
         return cls(await asyncio.to_thread(Memory.open, path_or_url, **options))
+
+    @property
+    def public_key(self) -> bytes:
+        """The public key that verifies this memory's receipts, as PEM."""
+        return self.memory.public_key
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that this memory was opened with."""
+        return self.memory.encoder
 
     async def __aenter__(self) -> Self:
         return self

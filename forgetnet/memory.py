@@ -16,19 +16,18 @@ from typing import Any, Literal, overload
 
 from forgetnet.embed import embed
 from forgetnet.encode import Encoder
-from forgetnet.errors import InvalidRecord
+from forgetnet.errors import InvalidRecord, InvalidScope
 from forgetnet.exchange import read_memory, write_memory
 from forgetnet.filters import Filter
-from forgetnet.forget.execute import Office, finish_pending
+from forgetnet.forget.execute import Office, settle
 from forgetnet.forget.execute import forget as execute
 from forgetnet.forget.keys import derive_signer, public_pem
 from forgetnet.forget.plan import Plan, Scope, resolve
 from forgetnet.forget.receipt import Receipt
 from forgetnet.geometry import codes
-from forgetnet.lineage import with_ancestors
 from forgetnet.opening import Key, Parts, open_parts
 from forgetnet.reader import Reader, now
-from forgetnet.record import Deleted, Record, complete, new_ids, normalise, split_topic
+from forgetnet.record import Deleted, Record, as_names, complete, new_ids, normalise, split_topic
 from forgetnet.store import Floats
 
 __all__ = ["KEEP", "Keep", "Memory"]
@@ -94,7 +93,7 @@ class Memory(Reader):
         done = False
         try:
             if not readonly:
-                finish_pending(memory._office)
+                settle(memory._office)
             done = True
         finally:
             if not done:
@@ -116,8 +115,8 @@ class Memory(Reader):
         subject: str | None = None,
         topic: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        mentions: Sequence[str] = (),
-        derived_from: Sequence[str] = (),
+        mentions: Sequence[str] | str = (),
+        derived_from: Sequence[str] | str = (),
         expires_at: datetime | None = None,
         vectors: Floats | Sequence[Sequence[float]] | None = None,
         progress: bool = True,
@@ -140,23 +139,25 @@ class Memory(Reader):
             InvalidRecord: an item can't be stored, or an id is taken; nothing was stored.
             StoreError: the store can't be written; nothing was stored.
         """
+        if isinstance(items, Mapping):
+            raise InvalidRecord("can't store a mapping; give texts or Records, as Record(text=...)")
         given: list[str | Record] = [items] if isinstance(items, str | Record) else list(items)
         common = Record(
             text="",
             subject=subject,
             topic=topic,
-            mentions=tuple(mentions),
-            derived_from=tuple(derived_from),
+            mentions=as_names(mentions),
+            derived_from=as_names(derived_from),
             expires_at=expires_at,
         )
         if metadata:
             common = replace(common, metadata=metadata)
         raw = complete(given, common, [ids] if isinstance(ids, str) else ids)
         with self._lock:
+            settle(self._office)
             moment = self._clock()
             fresh = new_ids(len(raw))
             records = [normalise(r, moment, i) for r, i in zip(raw, fresh, strict=True)]
-            records = with_ancestors(self._store, records)
             content = embed(self._encoder, raw, vectors, progress=progress)
             self._store.add(records, content, self._places(records))
         return [record.id for record in records]
@@ -172,8 +173,8 @@ class Memory(Reader):
         subject: str | Keep | None = KEEP,
         topic: str | Keep | None = KEEP,
         metadata: Mapping[str, Any] | Keep = KEEP,
-        mentions: Sequence[str] | Keep = KEEP,
-        derived_from: Sequence[str] | Keep = KEEP,
+        mentions: Sequence[str] | str | Keep = KEEP,
+        derived_from: Sequence[str] | str | Keep = KEEP,
         expires_at: datetime | Keep | None = KEEP,
         vector: Floats | None = None,
     ) -> Record:
@@ -190,17 +191,19 @@ class Memory(Reader):
             "subject": subject,
             "topic": topic,
             "metadata": metadata,
-            "mentions": mentions if mentions is KEEP else tuple(mentions),
-            "derived_from": derived_from if derived_from is KEEP else tuple(derived_from),
+            "mentions": mentions if mentions is KEEP else as_names(mentions),
+            "derived_from": derived_from if derived_from is KEEP else as_names(derived_from),
             "expires_at": expires_at,
         }
         changes = {name: value for name, value in given.items() if value is not KEEP}
         with self._lock:
-            found = self.get(id)
+            settle(self._office)
+            found = self._store.get([id]).get(id)
             if found is None:
                 raise InvalidRecord(f"no record has the id {id[:80]!r}; add it first")
-            raw = replace(found, **changes, vector=vector)  # type: ignore[arg-type] # checked below
-            record = with_ancestors(self._store, [normalise(raw, self._clock())])[0]
+            kept = self._store.vectors([id])[0][0] if found.text is None else None
+            raw = replace(found, **changes, vector=kept if vector is None else vector)  # type: ignore[arg-type] # checked below
+            record = normalise(raw, self._clock())
             if text is KEEP and vector is None:
                 content, _ = self._store.vectors([id])
             else:
@@ -215,6 +218,7 @@ class Memory(Reader):
         """
         wanted = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
         with self._lock:
+            settle(self._office)
             gone = set(self._store.delete(wanted))
         return Deleted(
             tuple(i for i in wanted if i in gone), tuple(i for i in wanted if i not in gone)
@@ -223,6 +227,7 @@ class Memory(Reader):
     def purge(self) -> int:
         """Remove the bytes of everything deleted or replaced; return the pieces rewritten."""
         with self._lock:
+            settle(self._office)
             return self._store.purge().pieces
 
     # -- forgetting
@@ -236,7 +241,6 @@ class Memory(Reader):
         filter: Filter | None = ...,
         topic: str | None = ...,
         mentions: bool = ...,
-        derived: bool = ...,
         dry_run: Literal[False] = ...,
         reason: str | None = ...,
         verify: Literal["auto", "touched", "full"] = ...,
@@ -251,7 +255,6 @@ class Memory(Reader):
         filter: Filter | None = ...,
         topic: str | None = ...,
         mentions: bool = ...,
-        derived: bool = ...,
         dry_run: Literal[True],
         reason: str | None = ...,
         verify: Literal["auto", "touched", "full"] = ...,
@@ -265,15 +268,15 @@ class Memory(Reader):
         filter: Filter | None = None,
         topic: str | None = None,
         mentions: bool = True,
-        derived: bool = True,
         dry_run: bool = False,
         reason: str | None = None,
         verify: Literal["auto", "touched", "full"] = "auto",
     ) -> Receipt | Plan:
         """Erase records, look for what is left, and return a signed receipt.
 
-        Give exactly one scope. Afterwards every answer equals that of a memory that never had the
-        records, and no byte of them is in the files; the receipt says how that was checked.
+        Give exactly one scope; what is derived from its records goes too. Afterwards every answer
+        equals that of a memory that never had the records, and no byte of them is in the files;
+        the receipt says how that was checked.
 
         Args:
             ids: records by id.
@@ -281,7 +284,6 @@ class Memory(Reader):
             filter: everything that matches.
             topic: everything filed under this path; the path and the cone must agree.
             mentions: with a subject, also the others' records that mention it.
-            derived: also the records derived from those, transitively.
             dry_run: change nothing and return the plan.
             reason: kept as a salted commitment only.
             verify: ``touched`` reads the files that the purge touched, ``full`` all of them and
@@ -290,17 +292,19 @@ class Memory(Reader):
         Raises:
             InvalidScope: the scope is empty or malformed, or its witnesses disagree; nothing was
                 deleted.
-            ForgetIncomplete: it stopped midway; opening the memory again finishes it.
+            ForgetIncomplete: it stopped midway; the next change or opening finishes it first.
         """
+        if reason is not None and not isinstance(reason, str):
+            raise InvalidScope("reason= must be a string")
         wanted = (ids,) if isinstance(ids, str) else None if ids is None else tuple(ids)
-        scope = Scope(wanted, subject, filter, topic, None, mentions, derived)
+        scope = Scope(wanted, subject, filter, topic, None, mentions)
         with self._lock:
             if dry_run:
                 return resolve(self._store, scope, self._salt)
             return execute(self._office, scope, reason=reason or "", level=verify)
 
     def sweep(self) -> Receipt:
-        """Forget every record that has expired."""
+        """Forget every record that has expired, and what is derived from those."""
         with self._lock:
             scope = Scope(expired={"expires_at": {"$lte": self._clock()}})
             return execute(self._office, scope, reason="", level="auto")

@@ -26,6 +26,7 @@ __all__ = [
     "Hit",
     "Record",
     "Stats",
+    "as_names",
     "canonical_bytes",
     "canonical_json",
     "check_record",
@@ -323,6 +324,11 @@ def canonical_bytes(record: Record, content: bytes, place: bytes) -> bytes:
         ]
     ).encode()
     return b"".join((len(fields).to_bytes(8, "little"), fields, content, place))
+
+
+def as_names(names: Sequence[str] | str) -> tuple[str, ...]:
+    """Return names as a tuple; a string is one name."""
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def complete(

@@ -212,14 +212,43 @@ def test_an_expired_record_is_invisible_at_once_and_swept_when_asked(tmp_path):
         assert memory.stats().expired == 0
 
 
-def test_derived_records_go_too_even_when_one_between_was_deleted(memory):
+def test_derived_records_go_too_also_when_their_source_was_deleted_before(memory):
     memory.add("source", ids="a", subject="ann")
-    memory.add("summary", ids="b", derived_from=["a"])
+    memory.add("summary", ids="b", derived_from="a")
     memory.add("summary of the summary", ids="c", derived_from=["b"])
-    memory.delete("b")
-    receipt = memory.forget(subject="ann")
-    assert receipt.counts["derived"] == 1
+    assert memory.get("c").derived_from == ("b",)
+    memory.delete("a")
+    receipt = memory.forget(ids="a")
+    assert (receipt.status, receipt.counts["derived"]) == ("erased", 2)
     assert memory.count() == 0
+
+
+def test_a_string_is_one_name_and_a_mapping_is_no_batch(memory):
+    memory.add("ann is ill", ids="a", subject="bob", mentions="ann")
+    assert memory.get("a").mentions == ("ann",)
+    with pytest.raises(InvalidRecord, match="mapping"):
+        memory.add({"text": "hello", "subject": "ann"})
+    with pytest.raises(InvalidScope, match="verify="):
+        memory.forget(ids="a", verify="Full")
+    for scope in ({"ids": [1]}, {"subject": 7}, {"topic": "a/"}, {"ids": "a", "reason": 7}):
+        with pytest.raises(InvalidScope):
+            memory.forget(**scope)
+    assert memory.count() == 1
+
+
+def test_a_record_with_only_a_vector_can_be_changed_and_so_can_an_expired_one(memory):
+    memory.add(Record(id="v", text=None, vector=np.eye(1, 64)[0]))
+    assert memory.update("v", topic="x").topic == "x"
+    assert memory.search(np.eye(1, 64)[0], k=1)[0].distance == 0.0
+    memory.add("old", ids="e", expires_at=datetime(2000, 1, 1, tzinfo=UTC))
+    memory.update("e", expires_at=None)
+    assert memory.get("e").text == "old"
+
+
+def test_words_of_a_receipt_may_be_texts_too(memory):
+    for word in ("full", "exact", "index", "erased", "rows", "ids"):
+        memory.add(word, ids=f"the {word}", subject="ann")
+        assert memory.forget(ids=f"the {word}").status == "erased"
 
 
 def test_mentions_go_unless_told_otherwise(memory):
@@ -298,7 +327,7 @@ def test_repr_and_errors_never_show_the_text(memory):
 
 def test_the_async_face_has_the_same_verbs(tmp_path):
     missing = {n for n in dir(Memory) if not n.startswith("_")} - set(dir(AsyncMemory))
-    assert missing == {"public_key", "encoder"}
+    assert missing == set()
 
     async def story() -> None:
         async with await AsyncMemory.open(tmp_path / "kb", encoder="hash:64") as memory:

@@ -60,9 +60,6 @@ def forget(
     keep_mentions: Annotated[
         bool, typer.Option("--keep-mentions", help="Keep others' records that mention the subject.")
     ] = False,
-    keep_derived: Annotated[
-        bool, typer.Option("--keep-derived", help="Keep records derived from those that go.")
-    ] = False,
     reason: Annotated[
         str | None,
         typer.Option("--reason", metavar="TEXT", help="Kept as a salted commitment only."),
@@ -95,7 +92,6 @@ def forget(
         "topic": topic,
         "filter": filter_of(where),
         "mentions": not keep_mentions,
-        "derived": not keep_derived,
     }
     with opened(store, encoder, key, readonly=dry_run) as memory:
         plan = memory.forget(**scope, dry_run=True)

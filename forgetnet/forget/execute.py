@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from forgetnet.component import Influence
-from forgetnet.errors import ForgetIncomplete, StoreError
+from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
 from forgetnet.forget.journal import Entry, Journal
 from forgetnet.forget.plan import Scope, resolve
 from forgetnet.forget.receipt import (
@@ -29,11 +29,11 @@ from forgetnet.forget.receipt import (
     environment_pin,
     judge,
 )
-from forgetnet.forget.verify import Look, Reopen
+from forgetnet.forget.verify import Look, Reopen, vocabulary
 from forgetnet.ledger import Ledger
 from forgetnet.store import Store
 
-__all__ = ["Office", "finish_pending", "forget"]
+__all__ = ["Office", "forget", "settle"]
 
 _JOURNAL = "the journal entry of this forget, which is shredded after this receipt is stored"
 _COMPONENTS = (
@@ -57,6 +57,7 @@ class Office:
         readonly: the memory was opened beside a writer, and nothing may be forgotten.
         encoder_digest: names the encoder.
         clock: returns the present time.
+        owes: holds whether a forget may have been cut short and wants finishing first.
     """
 
     store: Store
@@ -68,6 +69,7 @@ class Office:
     readonly: bool
     encoder_digest: str
     clock: Callable[[], datetime]
+    owes: list[bool] = field(default_factory=lambda: [True])
 
     @property
     def journal(self) -> Journal:
@@ -80,12 +82,15 @@ def forget(office: Office, scope: Scope, *, reason: str, level: str) -> Receipt:
 
     Raises:
         InvalidScope: nothing was deleted.
-        ForgetIncomplete: it stopped midway; ``receipt`` says what is done, opening the memory
-            again finishes it.
+        ForgetIncomplete: it stopped midway; ``receipt`` says what is done. The next change to
+            this memory, or its next opening, finishes it first.
     """
-    if office.readonly:
-        raise StoreError(f"{office.root} was opened with readonly=True; open it for writing")
+    settle(office)
     plan = resolve(office.store, scope, office.salt)
+    value, started = scope.value, office.clock()
+    draft = Entry(secrets.token_hex(8), plan, {}, started.isoformat())
+    # Whatever could be wrong with a receipt shows before anything is deleted.
+    sample = _receipt(office, draft, _broken(draft), value, reason)
     look = Look.before(
         office.store,
         office.root,
@@ -94,59 +99,65 @@ def forget(office: Office, scope: Scope, *, reason: str, level: str) -> Receipt:
         scope=scope,
         salt=office.salt,
         level=level,
+        words=vocabulary(sample.statement),
     )
-    entry = Entry(
-        secrets.token_hex(8),
-        plan.kind,
-        plan.direct,
-        plan.mentions,
-        plan.derived,
-        plan.not_found,
-        plan.mentions_kept,
-        look.to_plain(),
-        office.clock().isoformat(),
-    )
+    entry = replace(draft, look=look.to_plain())
     try:
         office.journal.open(entry)
     except OSError as error:
+        office.journal.close(entry.name)
         raise StoreError(
             f"can't write the journal: {error.strerror}; nothing was deleted"
         ) from error
-    return _carry_out(office, entry, look, value=scope.value, reason=reason)
+    return _carry_out(office, entry, look, value=value, reason=reason)
 
 
-def finish_pending(office: Office) -> list[Receipt]:
-    """Finish every forget that a crash cut short; their receipts are in the memory's folder."""
-    return [
+def settle(office: Office) -> list[Receipt]:
+    """Finish every forget that was cut short; their receipts are in the memory's folder.
+
+    Raises:
+        StoreError: the memory was opened for reading.
+        ForgetIncomplete: it was cut short again.
+    """
+    if office.readonly:
+        raise StoreError(f"{office.root} was opened with readonly=True; open it for writing")
+    if not office.owes[0]:
+        return []
+    done = [
         _carry_out(office, entry, Look.resumed(office.store, office.root, office.reopen, entry))
         for entry in office.journal.pending()
     ]
+    office.owes[0] = False
+    return done
 
 
 def _carry_out(
     office: Office, entry: Entry, look: Look, *, value: str = "", reason: str = ""
 ) -> Receipt:
+    """Delete, purge, look, sign and store; until that is done, this memory owes it."""
+    office.owes[0] = True
     try:
-        office.store.delete(entry.ids)
+        office.store.delete(entry.plan.ids)
         office.store.purge()
         surfaces = look.after()
-    except StoreError as error:
+        receipt = _receipt(office, entry, surfaces, value, reason)
+    except (ForgetNetError, OSError) as error:
         raise ForgetIncomplete(
-            f"the forget of {len(entry.ids)} records stopped midway: {error}",
+            f"the forget of {len(entry.plan.ids)} records stopped midway: {error}",
             _receipt(office, entry, _broken(entry), value, reason),
         ) from error
-    receipt = _receipt(office, entry, surfaces, value, reason)
     try:
         if office.root is not None:
             receipt.save(office.root / "receipts" / f"{receipt.id}.json")
         office.ledger.append(receipt.entry)
         office.journal.close(entry.name)
-    except (OSError, StoreError) as error:
+    except (ForgetNetError, OSError) as error:
         raise ForgetIncomplete(
-            f"the records are gone, but the receipt could not be stored: {error}; opening the "
-            "memory again makes another",
+            f"the records are gone, but the receipt could not be stored: {error}; another is "
+            "made when the memory is next changed or opened",
             receipt,
         ) from error
+    office.owes[0] = False
     return receipt
 
 
@@ -154,7 +165,7 @@ def _broken(entry: Entry) -> list[Surface]:
     return [
         judge(
             "rows",
-            count=len(entry.ids),
+            count=len(entry.plan.ids),
             method="delete, then rewrite the pieces",
             broken=True,
             detail="stopped midway; opening the memory again finishes it",
@@ -170,7 +181,7 @@ def _receipt(
         state = office.store.state()
     return build(
         facts=Facts(
-            scope=entry.kind,
+            scope=entry.plan.kind,
             scope_value=value,
             reason=reason,
             started=datetime.fromisoformat(entry.started),
@@ -182,11 +193,11 @@ def _receipt(
             ledger_size=len(office.ledger),
             ledger_root=office.ledger.root(),
             components=_COMPONENTS,
-            direct=entry.direct,
-            mentions=entry.mentions,
-            derived=entry.derived,
-            not_found=entry.not_found,
-            mentions_kept=entry.mentions_kept,
+            direct=entry.plan.direct,
+            mentions=entry.plan.mentions,
+            derived=entry.plan.derived,
+            not_found=entry.plan.not_found,
+            mentions_kept=entry.plan.mentions_kept,
             exclusions=(_JOURNAL,) if office.root is not None else (),
         ),
         signer=office.signer,

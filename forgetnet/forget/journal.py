@@ -8,12 +8,13 @@ entry finishes it first. Knows nothing of how the work is done.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from forgetnet.errors import StoreCorrupt
 from forgetnet.files import shred, write_durable
+from forgetnet.forget.plan import Plan
 
 __all__ = ["Entry", "Journal"]
 
@@ -24,27 +25,19 @@ class Entry:
 
     Attributes:
         name: random name of the operation.
-        kind: kind of the scope.
-        direct, mentions, derived, not_found: ids by reason.
-        mentions_kept: records that stay though they mention the subject.
+        plan: the ids that are to go, by reason; its steps are not kept.
         look: what the verifier needs to look again: salted hashes, and what it found before.
         started: ISO time, UTC.
     """
 
     name: str
-    kind: str
-    direct: tuple[str, ...] = field(repr=False)
-    mentions: tuple[str, ...] = field(default=(), repr=False)
-    derived: tuple[str, ...] = field(default=(), repr=False)
-    not_found: tuple[str, ...] = field(default=(), repr=False)
-    mentions_kept: int = 0
+    plan: Plan
     look: dict[str, Any] = field(default_factory=dict, repr=False)
     started: str = ""
 
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """All the ids that are to go."""
-        return (*self.direct, *self.mentions, *self.derived)
+
+_IDS = ("direct", "mentions", "derived", "not_found")
+"""The fields of a plan that hold ids, in its order."""
 
 
 class Journal:
@@ -64,7 +57,16 @@ class Journal:
         """
         path = self._path(entry.name)
         if path is not None:
-            write_durable(path, json.dumps(asdict(entry)).encode())
+            plan = entry.plan
+            body = {
+                "name": entry.name,
+                "kind": plan.kind,
+                **{name: list(getattr(plan, name)) for name in _IDS},
+                "mentions_kept": plan.mentions_kept,
+                "look": entry.look,
+                "started": entry.started,
+            }
+            write_durable(path, json.dumps(body).encode())
 
     def close(self, name: str) -> None:
         """Shred an entry: its forget is done and its receipt is safe."""
@@ -82,16 +84,27 @@ class Journal:
             return []
         for torn in self._folder.glob(".*.tmp"):
             shred(torn)
-        found = []
-        for path in sorted(self._folder.glob("*.json")):
-            try:
-                body: dict[str, Any] = json.loads(path.read_bytes())
-                for name in ("direct", "mentions", "derived", "not_found"):
-                    body[name] = tuple(body[name])
-                found.append(Entry(**body))
-            except (ValueError, KeyError, TypeError) as error:
-                raise StoreCorrupt(
-                    f"the journal entry {path.name} can't be read, so a forget that was under way "
-                    "can't be finished; restore the file from a backup"
-                ) from error
-        return found
+        return [_read(path) for path in sorted(self._folder.glob("*.json")) if not _is_closed(path)]
+
+
+def _is_closed(path: Path) -> bool:
+    """Tell whether an entry was being shredded, and finish that: its receipt is safe."""
+    with path.open("rb") as file:
+        begun = file.read(1) in {b"\0", b""}
+    if begun:
+        shred(path)
+    return begun
+
+
+def _read(path: Path) -> Entry:
+    try:
+        body: dict[str, Any] = json.loads(path.read_bytes())
+        direct, mentions, derived, not_found = (tuple(body[name]) for name in _IDS)
+        kept = body["mentions_kept"]
+        plan = Plan(body["kind"], direct, mentions, derived, not_found, kept)
+        return Entry(body["name"], plan, body["look"], body["started"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreCorrupt(
+            f"the journal entry {path.name} can't be read, so a forget that was under way can't "
+            "be finished; restore the file from a backup"
+        ) from error

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from forgetnet.component import Influence
-from forgetnet.errors import InvalidScope
+from forgetnet.errors import InvalidRecord, InvalidScope
 from forgetnet.filters import Filter, under
 from forgetnet.geometry import codes
 from forgetnet.lineage import descendants
@@ -31,7 +31,6 @@ class Scope:
 
     Attributes:
         mentions: also the records that mention the subject.
-        derived: also the records derived from those that match, transitively.
     """
 
     ids: tuple[str, ...] | None = field(default=None, repr=False)
@@ -40,7 +39,6 @@ class Scope:
     topic: str | None = field(default=None, repr=False)
     expired: Filter | None = field(default=None, repr=False)
     mentions: bool = True
-    derived: bool = True
 
     @property
     def kind(self) -> str:
@@ -62,6 +60,10 @@ class Scope:
                 "say what to forget by exactly one of ids=, subject=, filter= or topic=; an empty "
                 "scope never means everything"
             )
+        if named[0] in {"subject", "topic"} and not isinstance(given[named[0]], str):
+            raise InvalidScope(f"{named[0]}= must be a string")
+        if self.ids is not None and not all(isinstance(i, str) for i in self.ids):
+            raise InvalidScope("ids= must be strings")
         if not given[named[0]] or (self.ids is not None and not all(self.ids)):
             raise InvalidScope(f"{named[0]}= is empty; an empty scope never means everything")
         return named[0]
@@ -73,7 +75,7 @@ class Scope:
             return self.subject or self.topic or ""
         if self.ids is not None:
             return canonical_json(sorted(self.ids))
-        return json.dumps(self.filter, sort_keys=True, default=str) if self.filter else ""
+        return json.dumps(self.filter, default=str, skipkeys=True) if self.filter else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,10 @@ def _direct(store: Store, scope: Scope, salt: bytes) -> tuple[list[str], list[st
         known = store.get(wanted)
         return [i for i in wanted if i in known], [i for i in wanted if i not in known], 0
     if scope.topic is not None:
-        split_topic(scope.topic)
+        try:
+            split_topic(scope.topic)
+        except InvalidRecord as error:
+            raise InvalidScope(str(error)) from None
         found, near_miss = _by_topic(store, scope.topic, salt)
         return found, [], near_miss
     where = scope.filter if scope.filter is not None else scope.expired
@@ -183,9 +188,8 @@ def resolve(store: Store, scope: Scope, salt: bytes) -> Plan:
         where = {"mentions": {"$contains": scope.subject}}
         mentioning = sorted(r.id for r in store.scan(where) if r.id not in own)
     mentions = mentioning if scope.mentions else []
-    sources = [*direct, *mentions]
-    gone = set(sources)
-    derived = [i for i in descendants(store, sources) if i not in gone] if scope.derived else []
+    # An id that is gone already may have been the source of what is still there.
+    derived = descendants(store, [*direct, *mentions, *not_found])
     plan = Plan(
         kind,
         tuple(direct),

@@ -16,17 +16,37 @@ from pathlib import Path
 from typing import Any
 
 from forgetnet.audit import layout, residue, trace
+from forgetnet.errors import InvalidScope
 from forgetnet.filters import under
 from forgetnet.forget.journal import Entry
 from forgetnet.forget.plan import Plan, Scope
-from forgetnet.forget.surfaces import Check, Surface, judge
+from forgetnet.forget.statement import GUARANTEES, INFLUENCES, SCOPES
+from forgetnet.forget.surfaces import Check, Surface, SurfaceStatus, judge
 from forgetnet.retrieve import cone_of
 from forgetnet.store import Floats, Query, Store
 
-__all__ = ["Look", "Reopen"]
+__all__ = ["LEVELS", "Look", "Reopen", "vocabulary"]
 
 Reopen = Callable[[], contextlib.AbstractContextManager[Store]]
 
+LEVELS = ("auto", "touched", "full")
+_ASKED, _REASKED = "asked by id and subject", "reopened, asked by id and subject"
+_SEARCHED, _RESEARCHED = "searched by its own vectors", "reopened, searched by "
+_EVERY, _TOUCHED, _RAW = "every file decoded", "touched files decoded", " and searched raw"
+_STRAYS, _OTHERS = "nothing lies about that no leaf names", "the other files are as they were"
+_AGAIN, _NOTHING = "path and cone asked again", "nothing to look for"
+_ROWS, _VECTORS = "rows", "vectors and index"
+_ON_DISK = "delete, write the pieces anew, shred the old files"
+_IN_MEMORY = "delete from memory"
+_UNTRAINED = "remove the rows; nothing in the index is trained"
+_SAID = frozenset(
+    {
+        *(_ASKED, _REASKED, _SEARCHED, _EVERY, _TOUCHED, _EVERY + _RAW, _TOUCHED + _RAW, _STRAYS),
+        *(_OTHERS, _AGAIN, _NOTHING, _ROWS, _VECTORS, _ON_DISK, _IN_MEMORY, _UNTRAINED),
+        *(*LEVELS, *SCOPES, *INFLUENCES, *GUARANTEES),
+        *(str(status) for status in SurfaceStatus),
+    }
+)
 _PROBES = 8
 _NEAREST = 10
 _FULL_BYTES = 64 << 20
@@ -47,6 +67,7 @@ class Look:
         control: things found in the files before the deletion, and things expected.
         probed: the same for searches.
         needles, vectors, subject, topic: what is looked for in plain; gone after a crash.
+        words: what receipts say whatever they are about.
         others: files that the purge must not touch, with size and time of change.
     """
 
@@ -63,6 +84,7 @@ class Look:
     vectors: list[tuple[str, Floats]] = field(default_factory=list, repr=False)
     subject: str | None = field(default=None, repr=False)
     topic: tuple[str, bytes] | None = field(default=None, repr=False)
+    words: frozenset[str] = frozenset()
     others: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
     @classmethod
@@ -76,8 +98,11 @@ class Look:
         scope: Scope,
         salt: bytes,
         level: str,
+        words: frozenset[str],
     ) -> Look:
         """Take the first look: learn what the records are like, and find them."""
+        if level not in LEVELS:
+            raise InvalidScope(f"verify= is one of {', '.join(LEVELS)}, not {level!r}")
         found = store.get(plan.ids)
         records = [found[i] for i in plan.ids]
         content, _ = store.vectors(plan.ids)
@@ -91,6 +116,7 @@ class Look:
             residue.trace(records, content, salt=hashing),
             known=len(records),
             needles=residue.Needles(records, content, salt=hashing),
+            words=words,
             subject=scope.subject,
             topic=None if scope.topic is None else (scope.topic, salt),
         )
@@ -100,9 +126,9 @@ class Look:
 
     def _control(self) -> None:
         files = self.store.files(self.ids) if self.ids else []
-        if files and self.root is not None:
-            findings = residue.scan(files, self.traces, self.needles, root=self.root)
+        if self.root is not None:
             marks = self.traces.marks()
+            findings = residue.scan(files, self.traces, self.needles, root=self.root)
             self.control = (len(marks & findings.decoded), len(marks))
             self.traces = self.traces.learn(findings.keys)
         found = sum(self._finds(i, vector) for i, vector in self.vectors)
@@ -125,11 +151,12 @@ class Look:
             store,
             root,
             reopen,
-            entry.ids,
+            entry.plan.ids,
             full=True,
             traces=residue.Traces.from_plain(plain["traces"]),
             known=int(plain["known"]),
             control=(int(plain["control"][0]), int(plain["control"][1])),
+            words=frozenset(plain["words"]),
         )
 
     def to_plain(self) -> dict[str, Any]:
@@ -138,30 +165,30 @@ class Look:
             "traces": self.traces.to_plain(),
             "known": self.known,
             "control": list(self.control),
+            "words": sorted(self.words),
         }
 
     # -- after
 
     def after(self) -> list[Surface]:
         """Look again: what is on disk, what the store answers, what a fresh opening answers."""
-        rows = [self._asked(self.store, "asked by id and subject")]
-        searched = self._searched(self.store, "searched by its own vectors", "")
+        rows = [self._asked(self.store, _ASKED)]
+        searched = self._searched(self.store, _SEARCHED, "")
         if self.root is not None:
             rows += self._scanned(self.root)
         if self.full and self.root is not None:
             with self.reopen() as fresh:
-                rows.append(self._asked(fresh, "reopened, asked by id and subject"))
+                rows.append(self._asked(fresh, _REASKED))
                 for path in fresh.capabilities.search_paths:
-                    searched += self._searched(fresh, f"reopened, searched by {path}", path)
+                    searched += self._searched(fresh, _RESEARCHED + path, path)
         rows += self._witnesses()
         return [
             judge(
-                "rows",
+                _ROWS,
                 count=len(self.ids),
-                method="delete, write the pieces anew, shred the old files"
-                if self.root is not None
-                else "delete from memory",
+                method=_ON_DISK if self.root is not None else _IN_MEMORY,
                 checks=rows,
+                supported=self.store.capabilities.physical_purge,
             ),
             *self._vectors(searched),
         ]
@@ -171,10 +198,10 @@ class Look:
             return []
         return [
             judge(
-                "vectors and index",
+                _VECTORS,
                 count=len(self.ids),
-                method="remove the rows; nothing in the index is trained",
-                checks=searched or [Check(check="nothing to look for", hits=0)],
+                method=_UNTRAINED,
+                checks=searched or [Check(check=_NOTHING, hits=0)],
             )
         ]
 
@@ -218,13 +245,14 @@ class Look:
             self.needles,
             root=root,
             survivors=lambda i: bool(self.store.get([i])),
+            words=self.words | _SAID,
         )
         names = None if self.full else {path.stem for path in fresh}
         strange = layout.check_layout(root, pieces=names, under_way=True)
         moved = [p for p, stamp in self.others.items() if not p.exists() or _stamp(p) != stamp]
         return [
             Check(
-                check="every file decoded and searched" if self.full else "touched files decoded",
+                check=(_EVERY if self.full else _TOUCHED) + (_RAW if self.needles else ""),
                 hits=sum(findings.hits.values()),
                 control_expected=self.control[1],
                 control_found=self.control[0],
@@ -233,8 +261,8 @@ class Look:
                 bytes_read=findings.bytes_read,
                 scope=self._scope,
             ),
-            Check(check="nothing lies about that no leaf names", hits=len(strange)),
-            Check(check="the other files are as they were", hits=0 if self.full else len(moved)),
+            Check(check=_STRAYS, hits=len(strange)),
+            Check(check=_OTHERS, hits=0 if self.full else len(moved)),
         ]
 
     def _witnesses(self) -> list[Check]:
@@ -245,11 +273,22 @@ class Look:
         path = {record.id for record in self.store.scan(under(topic))}
         cone = self.store.cone(cone_of(topic, salt))
         gone = set(self.ids)
-        return [Check(check="path and cone asked again", hits=len(path) + len(cone & gone))]
+        return [Check(check=_AGAIN, hits=len(path) + len(cone & gone))]
 
     @property
     def _scope(self) -> str:
         return "full" if self.full else "touched"
+
+
+def vocabulary(statement: Any) -> frozenset[str]:
+    """Return every string of a statement: what receipts say whatever they are about."""
+    if isinstance(statement, str):
+        return frozenset((statement,))
+    parts = statement if isinstance(statement, list | dict) else ()
+    found = frozenset(parts) if isinstance(parts, dict) else frozenset()
+    for part in parts.values() if isinstance(parts, dict) else parts:
+        found |= vocabulary(part)
+    return found
 
 
 def _stamp(path: Path) -> tuple[int, int]:

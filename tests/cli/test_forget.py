@@ -57,7 +57,6 @@ def test_a_machine_is_never_asked(peopled) -> None:
     ("words", "left"),
     [
         (["--id", "a1", "--id", "b2"], {"a2", "b1"}),
-        (["--id", "a1", "--keep-derived"], {"a2", "s1", "b1", "b2"}),
         (["--subject", "ann", "--keep-mentions"], {"b1", "b2"}),
         (["--topic", "health"], {"a2", "b1", "b2"}),
         (["--filter", '{"topic": {"$in": ["travel", "work/kiln"]}}'], {"a1", "s1", "b1"}),

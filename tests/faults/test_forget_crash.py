@@ -83,12 +83,19 @@ def test_a_crash_around_any_step_is_finished_by_the_next_opening(
     memory = open_(path)
     real = getattr(owner, step)
 
+    calls = []
+
     def then_cut(*args, **options):
-        real(*args, **options)
+        calls.append(step)
+        # The first receipt is a sample, made before anything is deleted.
+        if late or (step == "_receipt" and len(calls) == 1):
+            result = real(*args, **options)
+            if step == "_receipt" and len(calls) == 1:
+                return result
         raise PowerCutError
 
     with monkeypatch.context() as patch:
-        patch.setattr(owner, step, then_cut if late else cut)
+        patch.setattr(owner, step, then_cut)
         with pytest.raises(PowerCutError):
             memory.forget(subject="ann")
         memory._store._lock.release()
@@ -112,11 +119,72 @@ def test_a_crash_while_finishing_is_finished_too(tmp_path, monkeypatch):
     path = tmp_path / "kb"
     fill(path)
     for owner, step in STEPS:
+        if step == "_receipt":
+            continue  # its first call comes before the journal
         with monkeypatch.context() as patch:
             patch.setattr(owner, step, cut)
             with pytest.raises(PowerCutError), open_(path) as memory:
                 memory.forget(subject="ann")
     check_finished(path)
+
+
+def test_a_crash_in_the_shredding_of_the_journal_is_no_harm(tmp_path, monkeypatch):
+    path = tmp_path / "kb"
+    fill(path)
+    real = Path.unlink
+
+    def unlink(self, **options):
+        if self.parent.name == "journal":
+            raise PowerCutError
+        real(self, **options)
+
+    with open_(path) as memory, monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink)
+        with pytest.raises(PowerCutError):
+            memory.forget(subject="ann")
+    (entry,) = (path / "journal").iterdir()
+    assert set(entry.read_bytes()) == {0}
+    check_finished(path)
+
+
+def test_what_is_owed_is_finished_before_the_next_change(tmp_path, monkeypatch):
+    path = tmp_path / "kb"
+    fill(path)
+    with open_(path) as memory:
+        victim = memory.get_all({"subject": "ann"})[0].id
+        with monkeypatch.context() as patch:
+            patch.setattr(LanceStore, "purge", cut)
+            with pytest.raises(PowerCutError):
+                memory.forget(subject="ann")
+        memory.add("new and acknowledged", ids=victim, subject="carl")
+        assert list((path / "journal").iterdir()) == []
+    with open_(path) as memory:
+        assert memory.get(victim).text == "new and acknowledged"
+        assert memory.forget(subject="carl").status == "erased"
+    check_finished_of(path)
+
+
+def check_finished_of(path: Path) -> None:
+    statuses = {Receipt.load(p).status for p in (path / "receipts").iterdir()}
+    assert statuses == {"erased"}
+
+
+def test_a_journal_that_could_not_be_made_durable_deletes_nothing_later(tmp_path, monkeypatch):
+    path = tmp_path / "kb"
+    fill(path)
+    with open_(path) as memory:
+        real = Journal.open
+
+        def fail(self, entry):
+            real(self, entry)
+            raise OSError(5, "Input/output error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "open", fail)
+            with pytest.raises(StoreError, match="nothing was deleted"):
+                memory.forget(subject="ann")
+    with open_(path) as memory:
+        assert memory.count() == 40
 
 
 def test_a_failed_purge_claims_nothing_and_is_finished_later(tmp_path, monkeypatch):

@@ -114,7 +114,7 @@ class TwinMachine(RuleBasedStateMachine):
 
     @rule(i=consumes(ids))
     def forget_id(self, i: str) -> None:
-        self.check(self.memory.forget(ids=i), {i} & set(self.live))
+        self.check(self.memory.forget(ids=i), {i} & set(self.live), {i})
 
     @rule(subject=st.sampled_from(SUBJECTS), mentions=st.booleans())
     def forget_subject(self, subject: str, mentions: bool) -> None:
@@ -147,10 +147,12 @@ class TwinMachine(RuleBasedStateMachine):
             {i for i, r in self.live.items() if r.expires_at is not None and r.expires_at <= now},
         )
 
-    def check(self, receipt, gone: set[str]) -> None:
+    def check(self, receipt, gone: set[str], asked: set[str] = frozenset()) -> None:
         """Follow what goes to what was derived from it, and hold the receipt to that."""
         while more := {
-            i for i, r in self.live.items() if i not in gone and gone & set(r.derived_from)
+            i
+            for i, r in self.live.items()
+            if i not in gone and (gone | asked) & set(r.derived_from)
         }:
             gone |= more
         for i in gone:
