@@ -20,6 +20,7 @@ from forgetnet.errors import StoreCorrupt, StoreError
 from forgetnet.files import append_durable, sync_dir, truncate_durable
 from forgetnet.filters import Filter
 from forgetnet.record import Record
+from forgetnet.shards import regions
 from forgetnet.store import Capabilities, Cone, Floats, Purged, Query, StoreConfig
 from forgetnet.table import check_batch
 from forgetnet_stores.lance.catalogue import TEMPORARY, Leaf, Lock, Manifest, Pulse
@@ -302,13 +303,25 @@ class LanceStore:
         """List the pieces and tails that hold any of ``ids``, or rows not purged yet."""
         state = self._refresh()
         leaves = state.manifest.leaves
-        wanted = set(leaves)
-        if ids is not None:
-            records = [r for i in ids if (r := state.table.records.get(i)) is not None]
-            wanted = {p for p, leaf in leaves.items() if leaf.dead} | set(state.group(records))
+        wanted = set(leaves) if ids is None else self._rewritten(ids)
         names = [leaves[prefix].name for prefix in sorted(wanted)] + state.leftovers
         paths = [p for n in names for p in (piece_path(self._root, n), tail_path(self._root, n))]
         return [path for path in paths if path.exists()]
+
+    def _rewritten(self, ids: Sequence[str]) -> set[str]:
+        """Return the leaves that a purge without ``ids`` would write anew, merged ones too."""
+        state = self._state
+        live = {prefix: dict(leaf.keys) for prefix, leaf in state.manifest.leaves.items()}
+        touched = {prefix for prefix, leaf in state.manifest.leaves.items() if leaf.dead}
+        records = [r for i in dict.fromkeys(ids) if (r := state.table.records.get(i)) is not None]
+        for prefix, group in state.group(records).items():
+            touched.add(prefix)
+            for key in group.keys:
+                live[prefix][key] -= 1
+                if not live[prefix][key]:
+                    del live[prefix][key]
+        nodes = regions(live, touched, state.manifest.cap)
+        return {p for p in live if any(p.startswith(node) for node in nodes)}
 
     def close(self) -> None:
         """Let go of the lock and of every record in memory; a second time does nothing."""
