@@ -20,12 +20,12 @@ __all__ = ["SHORTEST", "Matcher"]
 SHORTEST = 7
 """Patterns under this length can't be searched."""
 
-_BITS = 20
+_LEAST_BITS, _MOST_BITS = 16, 26
+_SPARE_BITS = 4  # a sixteenth of the table is taken, so that most words end there
 _BLOCK = 1 << 20  # words looked up at a time
 _SLICE = 4096  # patterns whose words are weighed at a time
 _FLOOD = 256  # positions of one word from which a plain search is cheaper
 _FACTORS = {8: np.uint64(0x9E3779B97F4A7C15), 4: np.uint32(0x9E3779B1)}
-_SHIFTS = {8: np.uint64(64 - _BITS), 4: np.uint32(32 - _BITS)}
 
 Words = npt.NDArray[Any]
 """uint64 or uint32."""
@@ -42,18 +42,20 @@ class _Anchors:
     table: npt.NDArray[np.bool_]
 
 
-def _slots(words: Words, width: int) -> Words:
-    slots: Words = (words * _FACTORS[width]) >> _SHIFTS[width]
+def _slots(words: Words, size: int) -> Words:
+    """Spread words over a table whose size is a power of two: multiplicative hashing."""
+    width = words.dtype.itemsize
+    slots: Words = (words * _FACTORS[width]) >> words.dtype.type(8 * width + 1 - size.bit_length())
     return slots
 
 
 def _rarest(patterns: npt.NDArray[np.uint8], width: int) -> tuple[Words, npt.NDArray[np.int64]]:
-    """Pick from each pattern (m, n) one word for each phase: that with most distinct bytes."""
+    """Pick from each pattern (m, n) one word for each phase: that whose bytes change most often."""
     windows = np.lib.stride_tricks.sliding_window_view(patterns, width, axis=1)
-    distinct = (np.diff(np.sort(windows, axis=2), axis=2) != 0).sum(axis=2)
-    picked = [
-        phase + width * distinct[:, phase::width].argmax(axis=1) for phase in range(width)
-    ]
+    changes = np.zeros(patterns.shape, np.int32)
+    np.cumsum(patterns[:, 1:] != patterns[:, :-1], axis=1, out=changes[:, 1:])
+    within = changes[:, width - 1 :] - changes[:, : 1 - width]
+    picked = [phase + width * within[:, phase::width].argmax(axis=1) for phase in range(width)]
     offsets = np.stack(picked, axis=1)
     rows = np.arange(len(patterns))[:, None]
     chosen = np.ascontiguousarray(windows[rows, offsets])
@@ -77,8 +79,9 @@ def _anchors(patterns: Sequence[bytes], chosen: Sequence[int], width: int) -> _A
         return None
     all_words = np.concatenate(words)
     order = np.argsort(all_words, kind="stable")
-    table = np.zeros(1 << _BITS, np.bool_)
-    table[_slots(all_words, width)] = True
+    bits = len(all_words).bit_length() + _SPARE_BITS
+    table = np.zeros(1 << min(max(bits, _LEAST_BITS), _MOST_BITS), np.bool_)
+    table[_slots(all_words, len(table))] = True
     return _Anchors(
         width,
         all_words[order],
@@ -127,7 +130,7 @@ class Matcher:
     ) -> None:
         width = anchors.width
         words = np.frombuffer(data, f"<u{width}", count, start * width)
-        places = np.flatnonzero(anchors.table[_slots(words, width)])
+        places = np.flatnonzero(anchors.table[_slots(words, len(anchors.table))])
         if not len(places):
             return
         low = np.searchsorted(anchors.words, words[places], "left")
@@ -160,7 +163,6 @@ class Matcher:
             if len(places) > _FLOOD:
                 hit = pattern in data
             else:
-                begins = (int(place) - offset for place in places)
-                hit = any(b >= 0 and data.startswith(pattern, b) for b in begins)
+                hit = any(data.startswith(pattern, int(place) - offset) for place in places)
             if hit:
                 found.add(owner)

@@ -24,6 +24,8 @@ LEAST_BYTES = 8
 
 _WHOLE = 512  # characters up to which a text is one needle
 _PART = 256  # characters of each of the three needles of a longer one
+_MOST = 1 << 19  # patterns; a quarter of a gigabyte
+_FORMS = 14  # spellings of a string, at most
 _RUN = 8  # any 16 consecutive numbers hold one of the runs 0-7, 8-15, ... whole
 _VARIED = 4  # least distinct bytes of a string, or non-zero numbers of a run, worth a search
 
@@ -67,11 +69,11 @@ def spellings(value: str) -> set[bytes]:
     return {spelling for spelling in found if len(spelling) >= SHORTEST}
 
 
-def windows(vector: Floats) -> set[bytes]:
+def windows(vector: Floats, spacing: int = 1) -> set[bytes]:
     """Return byte strings one of which stands in any 16 consecutive numbers of a vector.
 
     As float32, float64 and float16; runs of few distinct numbers would be found everywhere and
-    are left out.
+    are left out. With a ``spacing`` of s, one stands in any 8 (s + 1) consecutive numbers.
     """
     numbers = np.asarray(vector, "<f4")
     found: set[bytes] = set()
@@ -83,7 +85,7 @@ def windows(vector: Floats) -> set[bytes]:
         first = np.ones((len(runs), 1), np.bool_)
         fresh = np.concatenate([first, ordered[:, 1:] != ordered[:, :-1]], axis=1)
         varied = (fresh & (ordered != 0)).sum(axis=1) >= _VARIED
-        found.update(run.tobytes() for run in runs[varied])
+        found.update(run.tobytes() for run in runs[varied][::spacing])
     return found
 
 
@@ -111,13 +113,15 @@ class Needles:
     Attributes:
         matcher: searches all the patterns.
         short: how many values are too short or too uniform for a raw search.
+        spacing: 1, or more where there are too many records to keep every run of numbers; see
+            ``windows``. Then strings are looked for as UTF-8 only, too.
     """
 
     def __init__(
         self, records: Sequence[Remembered], content: Floats | None = None, *, salt: bytes
     ) -> None:
         hasher = Hasher(salt)
-        owners: dict[bytes, set[int]] = {}
+        owners: dict[bytes, tuple[int, ...]] = {}
         self._labels: list[Label] = []
         self.short = 0
         strings = {
@@ -130,24 +134,30 @@ class Needles:
             )
             if value
         }
+        rows = matrix(records, content)
+        runs = 0 if rows is None else rows.size // _RUN * 3
+        self.spacing = -(-(runs + _FORMS * len(strings)) // _MOST) or 1
         for kind, value in sorted(strings):
             pieces = [piece for piece in _pieces(value) if _is_telling(piece)]
             self.short += not pieces
             for piece in pieces:
                 source = piece.encode("utf-8", "surrogatepass")
-                self._own(owners, Label(kind, hasher.name(value), source), spellings(piece))
-        rows = matrix(records, content)
+                forms = spellings(piece) if self.spacing == 1 else {source}
+                self._own(owners, Label(kind, hasher.name(value), source), forms)
         for row in () if rows is None else rows:
-            runs = windows(row)
-            self.short += not runs
-            self._own(owners, Label(Kind.VECTOR, hasher.of(row.tobytes()), None), runs)
+            found = windows(row, self.spacing)
+            self.short += not found
+            self._own(owners, Label(Kind.VECTOR, hasher.of(row.tobytes()), None), found)
         self._owners = list(owners.values())
         self.matcher = Matcher(list(owners))
 
-    def _own(self, owners: dict[bytes, set[int]], label: Label, patterns: set[bytes]) -> None:
+    def _own(
+        self, owners: dict[bytes, tuple[int, ...]], label: Label, patterns: set[bytes]
+    ) -> None:
+        number = (len(self._labels),)
         self._labels.append(label)
         for pattern in patterns:
-            owners.setdefault(pattern, set()).add(len(self._labels) - 1)
+            owners[pattern] = owners.get(pattern, ()) + number
 
     def labels(self, found: Iterable[int]) -> set[Label]:
         """Return what some patterns of the matcher stand for."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forgetnet.audit import match
+from forgetnet.audit import match, needles
 from forgetnet.audit.match import Matcher
 from forgetnet.audit.needles import Needles, spellings, windows
 from forgetnet.audit.trace import Hasher
@@ -27,23 +27,23 @@ def test_it_finds_what_a_plain_search_finds(
 ) -> None:
     haystack = b"".join(parts)
     cut = [haystack[start : start + data.draw(st.integers(7, 60))] for start in starts]
-    needles = sorted({needle for needle in (*cut, *others) if len(needle) >= match.SHORTEST})
-    expected = {i for i, needle in enumerate(needles) if needle in haystack}
-    assert Matcher(needles).find(haystack) == expected
-    known = data.draw(st.sets(st.sampled_from(range(len(needles))))) if needles else set()
-    assert Matcher(needles).find(haystack, known) == expected - known
+    wanted = sorted({part for part in (*cut, *others) if len(part) >= match.SHORTEST})
+    expected = {i for i, part in enumerate(wanted) if part in haystack}
+    assert Matcher(wanted).find(haystack) == expected
+    known = data.draw(st.sets(st.sampled_from(range(len(wanted))))) if wanted else set()
+    assert Matcher(wanted).find(haystack, known) == expected - known
 
 
 def test_it_finds_across_its_own_blocks_and_in_floods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(match, "_BLOCK", 4)
     monkeypatch.setattr(match, "_FLOOD", 2)
     monkeypatch.setattr(match, "_SLICE", 3)
-    needles = [b"%07d" % i for i in range(40)] + [b"%016d" % i for i in range(40)] + [b"\0" * 9]
+    wanted = [b"%07d" % i for i in range(40)] + [b"%016d" % i for i in range(40)] + [b"\0" * 9]
     for shift in range(24):
         haystack = b"-" * shift + b"%016d" % 39 + b"0" * 40 + bytes(9) + b"0000012"
-        expected = {i for i, needle in enumerate(needles) if needle in haystack}
+        expected = {i for i, part in enumerate(wanted) if part in haystack}
         assert {12, 79, 80} < expected
-        assert Matcher(needles).find(haystack) == expected
+        assert Matcher(wanted).find(haystack) == expected
 
 
 def test_short_patterns_are_refused_and_no_patterns_find_nothing() -> None:
@@ -86,6 +86,23 @@ def test_any_16_numbers_in_a_row_are_found(seed: int, dim: int, data: st.DataObj
         assert found.find(data.draw(st.binary(max_size=9)) + run + b"xy")
         other = np.random.default_rng(seed + 1).standard_normal(dim).astype(kind)
         assert not found.find(other.tobytes())
+
+
+def test_many_records_are_searched_with_fewer_needles(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = np.random.default_rng(0).standard_normal((9, 64)).astype(np.float32)
+    records = [Record(f"the text of number {i}", id=f"an id, {i}") for i in range(9)]
+    whole = Needles(records, drawn, salt=bytes(32))
+    monkeypatch.setattr(needles, "_MOST", 200)
+    thin = Needles(records, drawn, salt=bytes(32))
+    assert whole.spacing == 1 < thin.spacing and len(thin) < len(whole)
+    everything = {(label.kind, label.digest) for label in whole.labels(range(len(whole)))}
+    assert {(label.kind, label.digest) for label in thin.labels(range(len(thin)))} == everything
+    run = 8 * (thin.spacing + 1)
+    for i, record in enumerate(records):
+        for start in range(64 - run):
+            assert thin.matcher.find(drawn[i, start : start + run].tobytes())
+        for value in (str(record.text), record.id):
+            assert thin.matcher.find(value.encode())
 
 
 def test_runs_of_few_numbers_are_no_needles() -> None:
