@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -206,6 +207,23 @@ def test_under_is_the_topic_and_what_is_below(names: list[str], rest: str) -> No
 
 def test_no_topic_is_under_none() -> None:
     assert not compile_filter(under("a"))(Record(text="t", id="i"))
+
+
+LADDER: list[Any] = [None, False, 0, "", "0", [], [0], [False], {}, {"a": 0}, {"a": False}, True, 1]
+
+
+@pytest.mark.parametrize("one", LADDER, ids=repr)
+def test_kinds_do_not_mix(one: Any) -> None:
+    record = Record(text="t", id="i", metadata={"m": one})
+    for other in LADDER:
+        alike = json.dumps(one) == json.dumps(other)
+        assert compile_filter({"metadata.m": {"$eq": other}})(record) == alike
+        assert compile_filter({"metadata.m": {"$in": ["x", other]}})(record) == alike
+        assert compile_filter({"metadata.m": {"$ne": other}})(record) != alike
+        assert compile_filter({"metadata.m": {"$contains": other}})(record) == (
+            (isinstance(one, list) and any(json.dumps(x) == json.dumps(other) for x in one))
+            or (isinstance(one, str | dict) and isinstance(other, str) and other in one)
+        )
 
 
 def test_nothing_means_everything_and_empty_means_an_error() -> None:

@@ -304,6 +304,9 @@ def test_a_cone_is_decided_in_float64_at_its_very_edge(store: Store) -> None:
     store.add([record(c) for c in "abcd"], vectors(4), edge)
     for path in store.capabilities.search_paths:
         assert store.cone(Cone(query, 0.0, apex), path) == {"b", "d"}
+        query[1] = 1.0 + 1e-9  # float32 would round it away
+        assert store.cone(Cone(query, 0.0, apex), path) == {"a", "b", "d"}
+        query[1] = 1.0
 
 
 def test_paths_that_can_not_answer_say_so(store: Store) -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -14,7 +15,7 @@ from forgetnet import files
 from forgetnet.errors import StoreError
 from forgetnet.record import Record
 from forgetnet.store import Query
-from forgetnet_stores.lance import LanceStore, fold
+from forgetnet_stores.lance import LanceStore, engine, fold
 from forgetnet_stores.memory import MemoryStore
 from tests.contract.kit import config, fill, record, rows_on_disk, strays, vectors
 from tests.faults.disks import SmallDisk, SmallFiles, disk, may_mount, read_only
@@ -119,7 +120,46 @@ def test_a_store_is_not_begun_where_there_is_no_room(small: SmallDisk | SmallFil
     store.close()
 
 
-def broken_disk(*_: object) -> None:
+@pytest.mark.parametrize("verb", ["add", "replace", "delete"])
+def test_a_batch_that_fails_midway_is_taken_back(
+    tmp_path: Path, twin: MemoryStore, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    home = tmp_path / "store"
+    store = LanceStore(home, config())
+    for one in (store, twin):
+        fill(one, FEW)
+    real = engine.append_durable
+    left = [2]
+
+    def change() -> None:
+        if verb == "delete":
+            store.delete([r.id for r in FEW])
+        else:
+            again = verb == "replace"
+            new = [replace(r, id=r.id if again else r.id + "+", text=LONG) for r in FEW[:9]]
+            fill(store, new, seed=1, replace=again)
+
+    def runs_out(path: Path, data: bytes) -> int:
+        left[0] -= 1
+        return real(path, data) if left[0] > 0 else broken_disk()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "append_durable", runs_out)
+        with pytest.raises(StoreError, match="nothing was changed"):
+            change()
+    assert left[0] == 0
+    check_same(store, twin, home)
+    for one in (store, twin):  # takes the number of the batch that failed
+        fill(one, [record("new"), record("newer")], seed=2)
+        one.delete(["r1", "r2", "r3"])
+    check_same(store, twin, home)
+    store.close()
+    store = LanceStore(home, config())
+    check_same(store, twin, home)
+    store.close()
+
+
+def broken_disk(*_: object) -> NoReturn:
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 

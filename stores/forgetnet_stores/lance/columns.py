@@ -125,6 +125,8 @@ def to_arrow(rows: Rows) -> pa.Table:
 
 def _matrix(column: pa.ChunkedArray, width: int) -> Floats:
     parts = [np.asarray(chunk.flatten(), np.float32).reshape(-1, width) for chunk in column.chunks]
+    if len(parts) == 1:
+        return parts[0]
     whole: Floats = np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
     return whole
 
@@ -150,15 +152,20 @@ def _tuples(column: pa.ChunkedArray) -> list[tuple[str, ...]]:
     return found
 
 
+def _shared(values: list[str | None]) -> list[str | None]:
+    """Keep each distinct string once."""
+    known: dict[str | None, str | None] = {}
+    return [known.setdefault(value, value) for value in values]
+
+
 def _metadata(text: str) -> Mapping[str, Any]:
     return _NONE if text == "{}" else MappingProxyType(json.loads(text))
 
 
 def from_arrow(table: pa.Table, dim: int) -> Rows:
     """Turn a table with the columns of :func:`schema` back into rows."""
-    columns: list[Iterable[Any]] = [
-        table.column(name).to_pylist() for name in ("text", "id", "subject", "topic")
-    ]
+    columns: list[Iterable[Any]] = [table.column(name).to_pylist() for name in ("text", "id")]
+    columns += [_shared(table.column(name).to_pylist()) for name in ("subject", "topic")]
     columns += [_tuples(table.column(name)) for name in ("mentions", "derived_from")]
     columns.append(map(_metadata, table.column("metadata").to_pylist()))
     columns += [_datetimes(table.column(name)) for name in ("created_at", "expires_at")]

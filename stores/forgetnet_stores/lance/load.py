@@ -114,20 +114,24 @@ class Reading:
     rows: Rows | None = None
     dead: set[int] = field(default_factory=set)
 
-    def load(self, root: Path, dim: int, until: int) -> None:
-        """Read the rows, counting batches up to number ``until``.
+    def load(self, root: Path, dim: int, until: int) -> Rows:
+        """Read the rows, unless they are read already, counting batches up to number ``until``.
 
         Raises:
             StoreCorrupt: a file's bytes are not those that were written.
         """
+        if self.rows is None:
+            self.rows = self._read(root, dim, until)
+        return self.rows
+
+    def _read(self, root: Path, dim: int, until: int) -> Rows:
         leaf, frames = self.leaf, [f for f in self.frames if f.sequence <= until]
         leaf.tail_bytes = 0 if self.known is None else self.known.tail_bytes
         if frames:
             leaf.tail_bytes = frames[-1].end
         came, self.dead = _merge(frames, dim)
-        self.rows = came
         if self.known is not None or not leaf.rows:
-            return
+            return came
         piece = read_piece(piece_path(root, leaf.name), dim, leaf.digest)
         if len(piece) != leaf.rows:
             raise StoreCorrupt(
@@ -135,7 +139,7 @@ class Reading:
                 "restore the store from a backup"
             )
         piece = _without(piece, self.dead)
-        self.rows = _concat([piece, came], dim) if len(came) else piece
+        return _concat([piece, came], dim) if len(came) else piece
 
 
 def settled(root: Path, manifest: Manifest, readings: Iterable[Reading]) -> int:

@@ -83,8 +83,6 @@ class State:
         sealed = manifest.sequence
         readings = self._look(manifest)
         manifest.sequence = settled(self.root, manifest, readings)
-        for reading in readings:
-            reading.load(self.root, manifest.dim, manifest.sequence)
         self._apply(manifest, readings)
         # Only now that all is known to be there may anything go.
         cut_tails(self.root, readings, manifest.sequence)
@@ -126,15 +124,17 @@ class State:
         for _ in range(_TRIES):
             before = read_manifest(self.root)
             manifest = self._decode(before)
-            readings: list[Reading] | None = None
             try:
                 readings = self._look(manifest)
                 frames = [frame for reading in readings for frame in reading.frames]
                 manifest.sequence = last_whole(
                     max(manifest.sequence, self.manifest.sequence), frames
                 )
-                for reading in readings:
-                    reading.load(self.root, manifest.dim, manifest.sequence)
+                if self.manifest.leaves:  # what is known stays as it is, should reading fail
+                    for reading in readings:
+                        reading.load(self.root, manifest.dim, manifest.sequence)
+                else:  # one leaf at a time, to spare memory
+                    self._apply(manifest, readings)
             except (OSError, ValueError, StoreCorrupt) as error:
                 # Files go while they are read, and a batch that failed is taken back.
                 faults += read_manifest(self.root) == before
@@ -144,9 +144,12 @@ class State:
                 continue
             # What a manifest names stays untouched while that manifest stands.
             if read_manifest(self.root) == before:
-                self._apply(manifest, readings)
+                if self.manifest is not manifest:
+                    self._apply(manifest, readings)
                 self._seen = beat
                 return
+            if self.manifest is manifest:
+                self._clear()
         raise StoreError(f"{self.root} changes faster than it can be read; try again")
 
     def _look(self, manifest: Manifest) -> list[Reading]:
@@ -168,7 +171,10 @@ class State:
         return found
 
     def _apply(self, manifest: Manifest, readings: Sequence[Reading]) -> None:
-        """Make memory what the files said: first what went, then what came."""
+        """Make memory what the files say: first what went, then what came.
+
+        Readings that are not loaded yet are loaded one by one; nothing of them may be known.
+        """
         done = False
         try:
             kept = {reading.leaf.prefix for reading in readings if reading.known is not None}
@@ -183,10 +189,11 @@ class State:
                 if reading.known is not None:
                     self._bury(reading.known, reading.dead)
             for reading in readings:
+                rows = reading.load(self.root, manifest.dim, manifest.sequence)
                 leaf = manifest.leaves[reading.leaf.prefix]
                 leaf.dead |= reading.dead
-                if reading.rows is not None:
-                    self._take(leaf, reading.rows)
+                self._take(leaf, rows)
+                reading.rows = None
             self.replace(manifest)
             done = True
         finally:
