@@ -8,7 +8,7 @@ records or files.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,9 @@ _LEAST_BITS, _MOST_BITS = 16, 26
 _SPARE_BITS = 4  # a sixteenth of the table is taken, so that most words end there
 _BLOCK = 1 << 20  # words looked up at a time
 _SLICE = 4096  # patterns whose words are weighed at a time
-_FLOOD = 256  # positions of one word from which a plain search is cheaper
+_COUNT_BITS = 20
+_UNIFORM = 1 << 40
+_FEW, _THINNED = 16, 64  # places compared one by one; bytes after which a plain search is cheaper
 _FACTORS = {8: np.uint64(0x9E3779B97F4A7C15), 4: np.uint32(0x9E3779B1)}
 
 Words = npt.NDArray[Any]
@@ -49,34 +51,52 @@ def _slots(words: Words, size: int) -> Words:
     return slots
 
 
-def _rarest(patterns: npt.NDArray[np.uint8], width: int) -> tuple[Words, npt.NDArray[np.int64]]:
-    """Pick from each pattern (m, n) one word for each phase: that whose bytes change most often."""
+def _windows(patterns: npt.NDArray[np.uint8], width: int) -> Words:
+    """Return the words at every place of patterns (m, n), as (m, n - width + 1)."""
     windows = np.lib.stride_tricks.sliding_window_view(patterns, width, axis=1)
-    changes = np.zeros(patterns.shape, np.int32)
-    np.cumsum(patterns[:, 1:] != patterns[:, :-1], axis=1, out=changes[:, 1:])
-    within = changes[:, width - 1 :] - changes[:, : 1 - width]
-    picked = [phase + width * within[:, phase::width].argmax(axis=1) for phase in range(width)]
-    offsets = np.stack(picked, axis=1)
-    rows = np.arange(len(patterns))[:, None]
-    chosen = np.ascontiguousarray(windows[rows, offsets])
-    return chosen.view(f"<u{width}")[..., 0], offsets
+    return np.ascontiguousarray(windows).view(f"<u{width}")[..., 0]
 
 
-def _anchors(patterns: Sequence[bytes], chosen: Sequence[int], width: int) -> _Anchors | None:
+def _blocks(
+    patterns: Sequence[bytes], chosen: Sequence[int]
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]]:
+    """Sort patterns by length: yields positions (m,) and bytes (m, n)."""
     lengths: dict[int, list[int]] = {}
     for index in chosen:
         lengths.setdefault(len(patterns[index]), []).append(index)
-    words, owners, offsets = [], [], []
     for length, group in lengths.items():
         for start in range(0, len(group), _SLICE):
             part = group[start : start + _SLICE]
             block = np.frombuffer(b"".join(patterns[i] for i in part), np.uint8)
-            picked, places = _rarest(block.reshape(-1, length), width)
-            words.append(picked.ravel())
-            offsets.append(places.ravel())
-            owners.append(np.repeat(np.asarray(part, np.int64), width))
-    if not words:
+            yield np.asarray(part, np.int64), block.reshape(-1, length)
+
+
+def _pick(
+    block: npt.NDArray[np.uint8], words: Words, common: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Pick one word for each phase: the least common among the patterns, not of one byte only."""
+    width = words.dtype.itemsize
+    changes = np.zeros(block.shape, np.int64)
+    np.cumsum(block[:, 1:] != block[:, :-1], axis=1, out=changes[:, 1:])
+    within = changes[:, width - 1 :] - changes[:, : 1 - width]
+    cost = common[_slots(words, len(common))] * width - within + np.where(within < 2, _UNIFORM, 0)
+    picked = [phase + width * cost[:, phase::width].argmin(axis=1) for phase in range(width)]
+    return np.stack(picked, axis=1)
+
+
+def _anchors(patterns: Sequence[bytes], chosen: Sequence[int], width: int) -> _Anchors | None:
+    if not chosen:
         return None
+    common = np.zeros(1 << _COUNT_BITS, np.int64)
+    for _, block in _blocks(patterns, chosen):
+        np.add.at(common, _slots(_windows(block, width), len(common)).ravel(), 1)
+    words, owners, offsets = [], [], []
+    for part, block in _blocks(patterns, chosen):
+        found = _windows(block, width)
+        places = _pick(block, found, common)
+        words.append(np.take_along_axis(found, places, axis=1).ravel())
+        offsets.append(places.ravel())
+        owners.append(np.repeat(part, width))
     all_words = np.concatenate(words)
     order = np.argsort(all_words, kind="stable")
     bits = len(all_words).bit_length() + _SPARE_BITS
@@ -89,6 +109,18 @@ def _anchors(patterns: Sequence[bytes], chosen: Sequence[int], width: int) -> _A
         np.concatenate(offsets)[order],
         table,
     )
+
+
+def _stands(data: bytes, pattern: bytes, begins: npt.NDArray[np.int64]) -> bool:
+    """Tell whether a pattern begins at one of the places."""
+    begins = begins[(begins >= 0) & (begins + len(pattern) <= len(data))]
+    held = np.frombuffer(data, np.uint8)
+    # Many share a beginning and few an end, so the last bytes thin the places out soonest.
+    for back in range(1, min(len(pattern), _THINNED) + 1):
+        if len(begins) <= _FEW:
+            return any(data.startswith(pattern, int(begin)) for begin in begins)
+        begins = begins[held[begins + len(pattern) - back] == pattern[-back]]
+    return pattern in data
 
 
 class Matcher:
@@ -159,10 +191,5 @@ class Matcher:
             entry += 1
             if owner in found:
                 continue
-            pattern = self._patterns[owner]
-            if len(places) > _FLOOD:
-                hit = pattern in data
-            else:
-                hit = any(data.startswith(pattern, int(place) - offset) for place in places)
-            if hit:
+            if _stands(data, self._patterns[owner], places - offset):
                 found.add(owner)

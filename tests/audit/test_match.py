@@ -36,7 +36,8 @@ def test_it_finds_what_a_plain_search_finds(
 
 def test_it_finds_across_its_own_blocks_and_in_floods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(match, "_BLOCK", 4)
-    monkeypatch.setattr(match, "_FLOOD", 2)
+    monkeypatch.setattr(match, "_FEW", 1)
+    monkeypatch.setattr(match, "_THINNED", 9)
     monkeypatch.setattr(match, "_SLICE", 3)
     wanted = [b"%07d" % i for i in range(40)] + [b"%016d" % i for i in range(40)] + [b"\0" * 9]
     for shift in range(24):
