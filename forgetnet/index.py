@@ -267,29 +267,34 @@ class FlatIndex:
         return float(best.min()), np.concatenate(slots)[order]
 
     def _propose_small(self, query: Floats, want: int) -> tuple[float, Ints]:
-        """Propose from one block, which a matrix product reads faster than FAISS does.
+        """Propose from one block, without a heap of the best.
 
         The ``want`` best of the groups' maxima are as many rows, so that the lowest of them is a
         bound below which none of the ``want`` best lies.
         """
-        scores = self._blocks[0][: len(self._ids)] @ query
+        scores = self._scores(query)
         groups = scores[: len(scores) // _GROUP * _GROUP].reshape(-1, _GROUP).max(axis=1)
         if want >= len(groups):
             return float(scores.min()), np.arange(len(scores))
         lowest = np.partition(groups, len(groups) - want)[len(groups) - want]
         return float(lowest), np.flatnonzero(scores >= lowest)
 
-    def _search_scored(
-        self, query: Floats, k: int, slots: Ints | None, near: Near | None
-    ) -> list[tuple[str, float]]:
-        """Score every allowed row in float32, then decide among the best in float64."""
-        n = len(self._ids)
-        scores = np.empty(n, np.float32)
+    def _scores(self, query: Floats) -> Floats:
+        """Return the float32 score of every row, by FAISS."""
+        scores = np.empty(len(self._ids), np.float32)
         inner_products = faiss.fvec_inner_products_ny  # type: ignore[attr-defined]  # no stub
         for start, rows in self._rows():
             out = scores[start : start + len(rows)]
             pointers = faiss.swig_ptr(out), faiss.swig_ptr(query), faiss.swig_ptr(rows)
             inner_products(*pointers, self.dim, len(rows))
+        return scores
+
+    def _search_scored(
+        self, query: Floats, k: int, slots: Ints | None, near: Near | None
+    ) -> list[tuple[str, float]]:
+        """Score every allowed row in float32, then decide among the best in float64."""
+        n = len(self._ids)
+        scores = self._scores(query)
         chosen = np.arange(n) if slots is None else slots
         wide = scores[chosen].astype(np.float64)
         bound = self._bound
