@@ -5,14 +5,17 @@ Knows nothing of records. A memory without a folder (``memory://``) has its key 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from forgetnet.errors import EncoderMismatch, StoreCorrupt, StoreError
-from forgetnet.files import write_durable
+from forgetnet.files import shred, sync_dir, write_durable
 
 __all__ = [
     "FORMAT",
@@ -23,10 +26,15 @@ __all__ = [
     "prepare",
     "read_secret",
     "save_settings",
+    "sweep_torn",
 ]
 
 FORMAT = 1
 _SECRET_BYTES = 32
+_KNOWN = {"forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store"}
+# What a durable write leaves when its process is killed, and which of those lie in a new root.
+_TORN = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+_OWN_TORN = re.compile(r"\.+(forgetnet\.json|key|receipt\.pub)(\.[0-9a-f]{8}\.tmp)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ def read_secret(root: Path | None, key: bytes | str | Path | None, *, create: bo
         if path is None:
             return secrets.token_bytes(_SECRET_BYTES)
         if not path.exists() and create and key is None:
-            write_durable(path, secrets.token_hex(_SECRET_BYTES).encode() + b"\n")
+            _make_key(path)
         try:
             secret = bytes.fromhex(path.read_text().strip())
         except (OSError, ValueError) as error:
@@ -81,6 +89,53 @@ def read_secret(root: Path | None, key: bytes | str | Path | None, *, create: bo
     if len(secret) < _SECRET_BYTES:
         raise StoreError(f"a key needs at least {_SECRET_BYTES} bytes; this one has {len(secret)}")
     return secret
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key unless somebody else's is there by then: a key is never replaced.
+
+    Raises:
+        StoreError: the folder can't be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        write_durable(temporary, secrets.token_hex(_SECRET_BYTES).encode() + b"\n")
+        os.link(temporary, path)
+    except (FileExistsError, FileNotFoundError):
+        pass  # another process made the memory meanwhile, and may have swept our file: use its key
+    except OSError as error:
+        raise StoreError(f"can't write the key file {path}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            _remove_torn(temporary)
+    sync_dir(path.parent)
+
+
+def sweep_torn(root: Path) -> None:
+    """Remove what durable writes left that were cut short; only who holds the lock may do so.
+
+    Raises:
+        StoreError: a file can't be removed.
+    """
+    try:
+        for folder in (root, root / "receipts", root / "journal"):
+            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+                if _TORN.fullmatch(path.name) and (path.is_symlink() or path.is_file()):
+                    _remove_torn(path)
+    except OSError as error:
+        raise StoreError(
+            f"can't remove what a write left in {root}: {error.strerror}; make it writable"
+        ) from error
+
+
+def _remove_torn(path: Path) -> None:
+    """Shred a file; where it is a second name of another one, such as the key, only unlink it."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.lstat().st_nlink > 1:
+            path.unlink()
+            sync_dir(path.parent)
+        else:
+            shred(path)
 
 
 def load_settings(root: Path) -> Settings | None:
@@ -138,19 +193,29 @@ def prepare(root: Path, *, readonly: bool) -> bool:
         return False
     if readonly:
         raise StoreCorrupt(f"{root} is not a memory of ForgetNet; open it for writing to make one")
-    known = {"forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store"}
-    if root.exists() and (not root.is_dir() or {p.name for p in root.iterdir()} - known):
+    if root.exists() and (not root.is_dir() or any(map(_is_foreign, root.iterdir()))):
         raise StoreCorrupt(
             f"{root} holds other things and is not a memory of ForgetNet; name an empty or a new "
             "folder"
         )
     try:
+        missing = [folder for folder in (root, *root.parents) if not folder.exists()]
         for name in ("journal", "receipts"):
             (root / name).mkdir(parents=True, exist_ok=True)
         root.chmod(0o700)
+        # Without its entry in the folder above, a power failure would take the whole memory.
+        for folder in [root, *(made.parent for made in missing)]:
+            sync_dir(folder)
+        if not missing:  # the folder may have been made by an opening that was cut short
+            with contextlib.suppress(PermissionError):
+                sync_dir(root.parent)
     except OSError as error:
         raise StoreError(f"can't make a memory at {root}: {error.strerror}") from error
     return True
+
+
+def _is_foreign(path: Path) -> bool:
+    return path.name not in _KNOWN and not _OWN_TORN.fullmatch(path.name)
 
 
 def check_encoder(settings: Settings, name: str, digest: str) -> None:

@@ -22,6 +22,7 @@ from forgetnet.home import (
     prepare,
     read_secret,
     save_settings,
+    sweep_torn,
 )
 from forgetnet.store import Store, StoreConfig, open_store, split_url
 
@@ -79,16 +80,20 @@ def open_parts(url: str, encoder: str | Encoder | None, key: Key, *, readonly: b
     home = Home(root, read_secret(root, key, create=new), readonly)
     signer = derive_signer(home.secret)
     fingerprint = key_id(signer.public_key())
-    if settings and settings.key != fingerprint:
-        raise StoreError(
-            f"the memory {root} belongs to another key; open it with the key it was made with"
-        )
+    if settings:
+        _check_key(root, settings, fingerprint)
     config = StoreConfig(chosen.dim, derive_salt(home.secret), readonly=readonly)
     inner = f"{engine}://{root / 'store'}"
     store = open_store(inner, config)
     done = False
     try:
-        if new:
+        if not readonly:
+            sweep_torn(root)
+        if new and (settings := load_settings(root)):
+            # Another process made it before the lock was ours: it decides, as for any old memory.
+            check_encoder(settings, chosen.name, chosen.digest)
+            _check_key(root, settings, fingerprint)
+        elif new:
             write_durable(root / "receipt.pub", public_pem(signer), 0o644)
             save_settings(root, Settings(chosen.name, chosen.digest, chosen.dim, fingerprint))
         done = True
@@ -96,3 +101,11 @@ def open_parts(url: str, encoder: str | Encoder | None, key: Key, *, readonly: b
         if not done:
             store.close()
     return Parts(store, chosen, home, inner)
+
+
+def _check_key(root: Path, settings: Settings, fingerprint: str) -> None:
+    """Refuse another key than the memory was made with."""
+    if settings.key != fingerprint:
+        raise StoreError(
+            f"the memory {root} belongs to another key; open it with the key it was made with"
+        )

@@ -1,0 +1,188 @@
+"""Opening a memory: two at once, after a kill, after a power failure, beside a writer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forgetnet import (
+    EncoderMismatch,
+    Memory,
+    StoreCorrupt,
+    StoreError,
+    StoreLocked,
+    home,
+    opening,
+)
+
+ENCODER = "hash:64"
+KEY = bytes(range(32))
+
+
+def before(module: Any, name: str, patch: pytest.MonkeyPatch, action: Callable[[], None]) -> None:
+    """Run an action once, just before a function is first called."""
+    real = getattr(module, name)
+    waiting = [action]
+
+    def called(*args: Any, **options: Any) -> Any:
+        if waiting:
+            waiting.pop()()
+        return real(*args, **options)
+
+    patch.setattr(module, name, called)
+
+
+class Between:
+    """A reader's store beside which a writer acts, each time after the named question."""
+
+    def __init__(self, store: Any, verb: str, actions: list[Callable[[], Any]]) -> None:
+        self._store, self._verb, self._actions = store, verb, actions
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._store, name)
+        if name != self._verb:
+            return real
+
+        def asked(*args: Any, **options: Any) -> Any:
+            answer = real(*args, **options)
+            if self._actions:
+                self._actions.pop(0)()
+            return answer
+
+        return asked
+
+
+# -- two that make the same memory
+
+
+@pytest.mark.parametrize("step", [(home, "write_durable"), (os, "link")], ids=["write", "link"])
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "open"])
+def test_a_key_is_never_replaced_by_another_process_that_saw_none(
+    step, closed, tmp_path: Path, monkeypatch
+):
+    root = tmp_path / "kb"
+    first: list[Memory] = []
+
+    def overtake() -> None:
+        first.append(Memory.open(root, encoder=ENCODER))
+        first[0].add("kept for good", ids="a")
+        if closed:
+            first[0].close()
+
+    before(*step, monkeypatch, overtake)
+    if closed:
+        with Memory.open(root, encoder=ENCODER) as second:
+            assert second.get("a").text == "kept for good"
+            assert second.public_key == first[0].public_key
+    else:
+        with pytest.raises(StoreLocked):
+            Memory.open(root, encoder=ENCODER)
+        first[0].close()
+    with Memory.open(root) as again:
+        assert again.get("a").text == "kept for good"
+    assert not list(root.glob(".*"))
+
+
+@pytest.mark.parametrize("other", ["encoder", "key"])
+def test_who_loses_the_race_does_not_rewrite_what_the_memory_was_made_with(
+    other, tmp_path: Path, monkeypatch
+):
+    root = tmp_path / "kb"
+    made = {"encoder": "vectors:64", "key": KEY} if other == "encoder" else {"encoder": ENCODER}
+    mine = {"encoder": ENCODER, "key": KEY}
+
+    def overtake() -> None:
+        Memory.open(root, **made).close()
+
+    before(opening, "open_store", monkeypatch, overtake)
+    with pytest.raises((StoreError, EncoderMismatch), match=f"another {other}|made with {other}"):
+        Memory.open(root, **mine)
+    Memory.open(root, **made).close()
+
+
+# -- after a kill
+
+
+def plant(folder: Path, name: str) -> Path:
+    torn = folder / f".{name}.0badcafe.tmp"
+    torn.write_bytes(b"ann said this in secret")
+    return torn
+
+
+def test_files_that_a_killed_write_left_are_shredded_and_a_forget_is_erased(tmp_path: Path):
+    root = tmp_path / "kb"
+    with Memory.open(root, encoder=ENCODER) as memory:
+        memory.add("ann is ill", ids="a", subject="ann")
+    left = [
+        plant(root, "forgetnet.json"),
+        plant(root, "receipt.pub"),
+        plant(root / "receipts", "0123456789abcdef.json"),
+        plant(root / "journal", "0123456789abcdef.json"),
+    ]
+    mine = root / ".notes.tmp"
+    mine.write_bytes(b"")
+    with Memory.open(root, readonly=True):
+        assert all(path.exists() for path in left)  # a reader leaves a writer's files alone
+    with Memory.open(root) as memory:
+        assert not any(path.exists() for path in left)
+        assert mine.exists()
+        mine.unlink()
+        assert memory.forget(subject="ann").status == "erased"
+
+
+@pytest.mark.parametrize("name", ["key", "forgetnet.json", "receipt.pub", ".key.01234567.tmp"])
+def test_a_memory_that_was_half_made_by_a_killed_process_is_made_anew(name, tmp_path: Path):
+    root = tmp_path / "kb"
+    root.mkdir()
+    torn = plant(root, name)
+    with Memory.open(root, encoder=ENCODER) as memory:
+        memory.add("a")
+        assert not torn.exists()
+    foreign = tmp_path / "other"
+    foreign.mkdir()
+    kept = plant(foreign, "thesis.odt")
+    with pytest.raises(StoreCorrupt, match="holds other things"):
+        Memory.open(foreign, encoder=ENCODER)
+    assert kept.read_bytes() == b"ann said this in secret"
+
+
+def test_a_kill_just_after_the_key_got_its_name_loses_no_key(tmp_path: Path):
+    root = tmp_path / "kb"
+    with Memory.open(root, encoder=ENCODER) as memory:
+        public = memory.public_key
+    second = root / ".key.01234567.tmp"
+    os.link(root / "key", second)
+    with Memory.open(root) as memory:
+        assert memory.public_key == public
+    assert not second.exists()
+    with Memory.open(root) as memory:
+        assert memory.public_key == public
+
+
+# -- after a power failure
+
+
+def test_every_folder_that_a_new_memory_made_is_synced_into_the_one_above(
+    tmp_path: Path, monkeypatch
+):
+    synced: set[int] = set()
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.add(os.fstat(fd).st_ino)
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    root = tmp_path / "a" / "b" / "kb"
+    with Memory.open(root, encoder=ENCODER):
+        for folder in (tmp_path, tmp_path / "a", tmp_path / "a" / "b", root):
+            assert folder.stat().st_ino in synced, folder.name
+    synced.clear()
+    half = tmp_path / "half"
+    half.mkdir()
+    with Memory.open(half, encoder=ENCODER):
+        assert {tmp_path.stat().st_ino, half.stat().st_ino} <= synced
