@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -15,13 +14,13 @@ from typing import Any, Self
 import numpy as np
 
 from forgetnet.encode import Encoder, check_vectors
-from forgetnet.errors import InvalidScope
+from forgetnet.errors import InvalidRecord, InvalidScope
 from forgetnet.filters import Filter
 from forgetnet.forget.keys import derive_salt
 from forgetnet.home import Home
 from forgetnet.ledger import Ledger
 from forgetnet.record import Hit, Record, Stats
-from forgetnet.retrieve import cone_of, find, narrow, near_of
+from forgetnet.retrieve import cone_of, find, narrow, near_of, with_vector
 from forgetnet.store import Floats, Query, Store
 
 __all__ = ["Reader", "now"]
@@ -43,6 +42,7 @@ class Reader:
         self._clock = clock
         self._lock = threading.RLock()
         self._salt = derive_salt(home.secret)
+        self._home = home
         self._ledger = Ledger(home.path("ledger.jsonl"), read_only=home.readonly)
 
     def __enter__(self) -> Self:
@@ -72,10 +72,8 @@ class Reader:
     def get(self, id: str, *, vector: bool = False) -> Record | None:
         """Return a stored record, with its embedding if asked; None if there is none."""
         with self._lock:
-            record = self._store.get([id]).get(id)
-            if record is None or not self._visible(record):
-                return None
-            return replace(record, vector=self._store.vectors([id])[0][0]) if vector else record
+            record = with_vector(self._store, id) if vector else self._store.get([id]).get(id)
+            return record if record is not None and self._visible(record) else None
 
     def get_all(self, filter: Filter | None = None) -> list[Record]:
         """Return the stored records that match, by time and id."""
@@ -106,11 +104,13 @@ class Reader:
     ) -> list[Hit]:
         """Return the k records nearest in meaning, nearest first, ties by id.
 
-        Distances are exact in float64: 1 - cosine, or with ``near`` the product metric
+        A distance is 1 minus the inner product of the stored unit vectors, in float64. A vector
+        given with a squared length within 1e-6 of 1 keeps its bits, so that may differ from the
+        cosine distance by as much. With ``near`` it is the product metric
         ``sqrt(|q - x|^2 + (weight * d)^2)``, d the hyperbolic distance between topics.
 
         Args:
-            query: a text, or a (d,) vector.
+            query: one text, or one (d,) vector, of any norm but 0.
             k: how many hits at most.
             subject: only records of this subject.
             filter: only records that match.
@@ -119,7 +119,7 @@ class Reader:
             weight: how strongly.
 
         Raises:
-            InvalidRecord: the vector has another length, or isn't finite.
+            InvalidRecord: the query is neither, such as a list of texts, or isn't finite.
             InvalidScope: the filter is malformed, or k isn't positive.
         """
         if k < 1:
@@ -139,8 +139,17 @@ class Reader:
         if isinstance(query, str):
             vector: Floats = self._encoder.encode([query], progress=False)[0]
             return vector
-        given = np.asarray(query, np.float32).reshape(1, -1)
-        checked: Floats = check_vectors(given, self._encoder.dim)[0]
+        dim = self._encoder.dim
+        try:
+            given = np.asarray(query)
+        except ValueError:  # rows of several lengths
+            given = np.empty(0, object)
+        if given.dtype.kind not in "fiu" or given.shape not in ((dim,), (1, dim)):
+            raise InvalidRecord(
+                f"search takes one text or one vector of shape ({dim},), not "
+                f"{type(query).__name__} of shape {given.shape}; search once for each of several"
+            )
+        checked: Floats = check_vectors(given.reshape(1, -1).astype(np.float32), dim)[0]
         return checked
 
     def topics(self) -> dict[str, int]:
@@ -161,6 +170,9 @@ class Reader:
     def stats(self) -> Stats:
         """Return figures of this memory."""
         with self._lock:
+            ledger = self._ledger
+            if self._home.readonly:  # another process appends to it
+                ledger = Ledger(self._home.path("ledger.jsonl"), read_only=True)
             paths = [p for top in self._store.files() for p in [top, *top.rglob("*")]]
             files = [path for path in paths if path.is_file()]
             return Stats(
@@ -170,7 +182,7 @@ class Reader:
                 expired=self._expired(),
                 bytes=sum(path.stat().st_size for path in files),
                 files=len(files),
-                receipts=len(self._ledger),
+                receipts=len(ledger),
                 encoder=self._encoder.name,
                 dim=self._encoder.dim,
             )

@@ -1,21 +1,25 @@
 """Asking a store: scopes of a search, and hits made of its answers.
 
-Knows nothing of encoders; a query comes as a vector.
+Knows nothing of encoders; a query comes as a vector. Each question to a store may see a later
+state than the one before, where another process writes; what they say together is checked here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from forgetnet.errors import InvalidScope
-from forgetnet.filters import Filter, under
+from forgetnet.errors import InvalidScope, StoreError
+from forgetnet.filters import Filter, compile_filter, under
 from forgetnet.geometry import codes
-from forgetnet.record import Hit, split_topic
+from forgetnet.record import Hit, Record, split_topic
 from forgetnet.store import Cone, Near, Query, Store
 
-__all__ = ["cone_of", "find", "narrow", "near_of"]
+__all__ = ["cone_of", "find", "narrow", "near_of", "with_vector"]
+
+_TRIES = 4
 
 
 def narrow(where: Filter | None, subject: str | None) -> Filter | None:
@@ -56,16 +60,65 @@ def _is_under(topic: str | None, path: str) -> bool:
 
 
 def find(store: Store, query: Query, topic: str | None = None) -> list[Hit]:
-    """Return the hits of a query; with a topic, those that its cone and its path both take in."""
-    found = store.search(query)
-    records = store.get([i for i, _ in found])
-    if topic is not None and not all(_is_under(r.topic, topic) for r in records.values()):
-        # The cone took in a neighbour by an accident of its geometry: the path decides.
-        path = under(topic)
-        where = path if query.where is None else {"$and": [query.where, path]}
-        found = store.search(replace(query, cone=None, where=where))
+    """Return the hits of a query; with a topic, those that its cone and its path both take in.
+
+    Beside a writer, a record may go or change between the search and the reading of its fields.
+    Then the search is made anew, up to four times in all; no hit ever fails the filter, is expired
+    at ``query.at``, or lies outside the topic. A hit whose text was changed in that moment and
+    that still matches comes with its new text and the distance of the old.
+    """
+    asked = query
+    for _ in range(_TRIES):
+        found = store.search(asked)
         records = store.get([i for i, _ in found])
+        kept = _standing(found, records, asked, topic)
+        if len(kept) == len(found):
+            break
+        if topic is not None and asked is query:
+            # The cone took in a neighbour by an accident of its geometry: the path decides.
+            asked = replace(query, cone=None, where=_and(under(topic), query.where))
     return [
         Hit(i, distance, (r := records[i]).text, r.subject, r.topic, r.metadata)
-        for i, distance in found
+        for i, distance in kept
     ]
+
+
+def _and(first: Filter, second: Filter | None) -> Filter:
+    return first if second is None else {"$and": [second, first]}
+
+
+def _standing(
+    found: list[tuple[str, float]], records: Mapping[str, Record], query: Query, topic: str | None
+) -> list[tuple[str, float]]:
+    """Keep the answers whose records, as they were read, are what the query asks for."""
+    matches = None if query.where is None else compile_filter(query.where)
+    kept = []
+    for answer in found:
+        record = records.get(answer[0])
+        if record is None or (topic is not None and not _is_under(record.topic, topic)):
+            continue
+        gone = query.at is not None and record.expires_at and record.expires_at <= query.at
+        if not gone and (matches is None or matches(record)):
+            kept.append(answer)
+    return kept
+
+
+def with_vector(store: Store, id: str) -> Record | None:
+    """Return a record with its embedding, both of one moment; None if it isn't live, or goes.
+
+    Raises:
+        StoreError: the store can't be read, or the record changes faster than it can be read.
+    """
+    for _ in range(_TRIES):
+        record = store.get([id]).get(id)
+        if record is None:
+            return None
+        try:
+            content, _ = store.vectors([id])
+        except StoreError:
+            if id in store.get([id]):
+                raise
+            return None
+        if store.get([id]).get(id) == record:
+            return replace(record, vector=content[0])
+    raise StoreError(f"the record {id[:80]!r} is being changed again and again; ask later")

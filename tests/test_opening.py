@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from forgetnet import (
     EncoderMismatch,
+    InvalidRecord,
     Memory,
+    Record,
     StoreCorrupt,
     StoreError,
     StoreLocked,
@@ -186,3 +190,91 @@ def test_every_folder_that_a_new_memory_made_is_synced_into_the_one_above(
     half.mkdir()
     with Memory.open(half, encoder=ENCODER):
         assert {tmp_path.stat().st_ino, half.stat().st_ino} <= synced
+
+
+# -- reading beside a writer
+
+
+@pytest.fixture
+def pair(tmp_path: Path):
+    root = tmp_path / "kb"
+    with Memory.open(root, encoder=ENCODER, key=KEY) as writer:
+        for i, (text, subject) in enumerate(
+            [("tea", "ann"), ("tea with milk", "ann"), ("tea with sugar", "ann"), ("tea", "bob")]
+        ):
+            writer.add(text, ids="abcd"[i], subject=subject, topic="drinks/hot")
+        with Memory.open(root, key=KEY, readonly=True) as reader:
+            yield writer, reader
+
+
+def between(reader: Memory, verb: str, *actions: Callable[[], Any]) -> None:
+    reader._store = Between(reader._store, verb, list(actions))
+
+
+CHANGES: dict[str, Callable[[Memory], Any]] = {
+    "deleted": lambda writer: writer.delete("a"),
+    "another person's": lambda writer: writer.update("a", "bob is ill", subject="bob"),
+    "moved": lambda writer: writer.update("a", topic="health"),
+    "expired": lambda writer: writer.update("a", expires_at=datetime.now(UTC) - timedelta(days=1)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_hit_that_goes_or_changes_while_a_reader_searches_is_replaced_by_the_next(change, pair):
+    writer, reader = pair
+    between(reader, "search", lambda: CHANGES[change](writer))
+    hits = reader.search("tea", k=2, subject="ann", under="drinks")
+    assert sorted(hit.id for hit in hits) == ["b", "c"]
+    assert {hit.subject for hit in hits} == {"ann"}
+
+
+def test_a_search_ends_with_what_holds_when_every_answer_is_overtaken(pair):
+    writer, reader = pair
+    fresh = iter(range(100))
+
+    def churn() -> None:
+        """Delete the nearest, and put another there."""
+        n = next(fresh)
+        writer.delete("a" if n == 0 else f"n{n - 1}")
+        writer.add("tea", ids=f"n{n}", subject="ann", topic="drinks/hot")
+
+    between(reader, "search", *[churn] * 50)
+    hits = reader.search("tea", k=2, subject="ann")
+    assert [hit.subject for hit in hits] == ["ann"]
+    assert next(fresh) < 10
+
+
+@pytest.mark.parametrize("verb", ["get", "vectors"])
+def test_a_record_and_its_vector_are_of_one_moment_or_none(verb, pair):
+    writer, reader = pair
+    plain = reader._store
+    between(reader, verb, lambda: writer.update("a", "coffee"))
+    found = reader.get("a", vector=True)
+    assert found.text == "coffee"
+    assert np.array_equal(found.vector, reader.encoder.encode(["coffee"], progress=False)[0])
+    reader._store = plain
+    between(reader, verb, lambda: writer.delete("a"))
+    assert reader.get("a", vector=True) is None
+
+
+def test_a_reader_counts_the_receipts_that_a_writer_adds(pair):
+    writer, reader = pair
+    assert reader.stats().receipts == 0
+    writer.forget(ids="a")
+    writer.forget(ids="b")
+    assert reader.stats().receipts == writer.stats().receipts == 2
+
+
+# -- what a search takes
+
+
+@pytest.mark.parametrize(
+    "query", [["a", "b"], ["1"] * 64, [[1.0], [1.0, 2.0]], np.ones((2, 32)), [None] * 64, [], {}, 3]
+)
+def test_a_query_that_is_not_one_text_or_one_vector_is_refused(query, tmp_path: Path):
+    with Memory.open("memory://", encoder=ENCODER) as memory:
+        memory.add([Record("a")])
+        with pytest.raises(InvalidRecord, match=r"one text or one vector of shape \(64,\)"):
+            memory.search(query)
+        for right in ("a", np.ones(64), [1] * 64, np.ones((1, 64), np.float32)):
+            assert len(memory.search(right)) == 1
