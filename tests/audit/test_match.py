@@ -98,6 +98,7 @@ def test_many_records_are_searched_with_fewer_needles(monkeypatch: pytest.Monkey
     assert whole.spacing == 1 < thin.spacing and len(thin) < len(whole)
     everything = {(label.kind, label.digest) for label in whole.labels(range(len(whole)))}
     assert {(label.kind, label.digest) for label in thin.labels(range(len(thin)))} == everything
+    assert len(windows(drawn[0], thin.spacing)) < len(windows(drawn[0]))
     run = 8 * (thin.spacing + 1)
     for i, record in enumerate(records):
         for start in range(64 - run):

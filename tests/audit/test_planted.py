@@ -295,6 +295,17 @@ def test_what_a_frame_hides_behind_its_rows(clean: Any) -> None:
         assert bool(clean.look().opaque) is bool(spare)
 
 
+def test_a_frame_that_was_changed(clean: Any) -> None:
+    """Cells that were altered can't be told from a forgotten record's: only the checksum can."""
+    batch = pa.record_batch({"text": pa.array(["a text of eighteen"])})
+    whole = frame_of(batch)
+    for old, new in ((b"eighteen", b"nineteen"), (b"FNTF\x63", b"FNTF\x64")):
+        tail_of(clean).write_bytes(whole)
+        assert clean.look().absent() and whole.count(old) == 1
+        tail_of(clean).write_bytes(whole.replace(old, new))
+        assert clean.look().opaque == ("tails/planted.tail",)
+
+
 def test_a_null_that_hides_its_text(clean: Any) -> None:
     """Arrow may keep bytes under a null: the cell is empty, the raw bytes are not.
 
