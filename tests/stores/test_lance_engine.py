@@ -69,11 +69,28 @@ def test_a_subject_larger_than_a_leaf_is_not_rewritten_at_each_add(
 def test_a_tail_that_grew_too_long_is_folded_in(
     store: LanceStore, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fill(store, [record("big", "text " * 300_000, subject="only one")])
+    fill(store, [record("big", "text " * 900_000, subject="only one")])
     assert len(written(home)) == 1
     assert not list(home.glob("tails/*"))
     fill(store, [record("small", subject="only one")], seed=1)
     assert len(list(home.glob("tails/*"))) == 1
+
+
+def test_a_tail_of_too_many_frames_is_folded_in(
+    store: LanceStore, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("forgetnet_stores.lance.engine._TAIL_FRAMES", 10)
+    for i in range(6):
+        fill(store, [record(f"r{i}", subject="only one")], seed=i)
+    store.close()
+    store = LanceStore(home, config(16))
+    for i in range(6, 10):
+        fill(store, [record(f"r{i}", subject="only one")], seed=i)
+    assert not written(home)
+    fill(store, [record("last", subject="only one")], seed=10)
+    assert len(written(home)) == 1
+    assert not list(home.glob("tails/*"))
+    store.close()
 
 
 def test_thousands_of_single_adds_leave_no_heap_of_files(

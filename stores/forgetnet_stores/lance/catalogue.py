@@ -53,6 +53,7 @@ class Leaf:
         digest: SHA-256 of the piece's files.
         piece_bytes: size of the piece's files.
         tail_bytes: size of the tail's whole frames.
+        frames: how many these are.
         members: ids of its live records, each with its subject's key in the shard map.
         keys: live records by key.
         dead: keys of deleted rows whose bytes are still in its files.
@@ -64,6 +65,7 @@ class Leaf:
     digest: str = ""
     piece_bytes: int = 0
     tail_bytes: int = 0
+    frames: int = 0
     members: dict[str, str] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
     dead: set[int] = field(default_factory=set)

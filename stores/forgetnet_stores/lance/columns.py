@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -54,6 +55,7 @@ class Rows:
         )
 
 
+@cache
 def schema(dim: int) -> pa.Schema:
     """Return the columns of a row with content vectors of length ``dim``.
 

@@ -34,7 +34,8 @@ from forgetnet_stores.lance.tail import encode_frame
 
 __all__ = ["LanceStore"]
 
-_TAIL_BYTES = 1 << 20
+_TAIL_BYTES = 4 << 20
+_TAIL_FRAMES = 256
 _LARGE = 256
 _Answer = TypeVar("_Answer")
 
@@ -175,6 +176,7 @@ class LanceStore:
         manifest.sequence += 1
         for prefix, frame in frames:
             manifest.leaves[prefix].tail_bytes += len(frame)
+            manifest.leaves[prefix].frames += 1
         for prefix, keys in dead.items():
             manifest.leaves[prefix].dead.update(keys)
         if new:
@@ -345,7 +347,7 @@ class LanceStore:
 
 
 def _is_full(leaf: Leaf, cap: int) -> bool:
-    if leaf.tail_bytes > max(_TAIL_BYTES, leaf.piece_bytes // 2):
+    if leaf.tail_bytes > max(_TAIL_BYTES, leaf.piece_bytes) or leaf.frames > _TAIL_FRAMES:
         return True
     return len(leaf.members) > cap and len(leaf.keys) > 1
 

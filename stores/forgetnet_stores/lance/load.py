@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from forgetnet.errors import StoreCorrupt
 from forgetnet.files import truncate_durable
@@ -58,15 +59,16 @@ def _without(rows: Rows, dead: set[int]) -> Rows:
 
 def _merge(frames: Iterable[Frame], dim: int) -> tuple[Rows, set[int]]:
     """Collect the rows that came and the keys that died; rows that did both are left out."""
-    came: list[Rows] = []
+    came: list[pa.Table] = []
     dead: set[int] = set()
     for frame in frames:
         table = frame.table()
         if table.schema.equals(DEAD):
             dead.update(table.column("dead").to_pylist())
         else:
-            came.append(from_arrow(table, dim))
-    return _without(_concat(came, dim), dead), dead
+            came.append(table)
+    rows = from_arrow(pa.concat_tables(came), dim) if came else _concat([], dim)
+    return _without(rows, dead), dead
 
 
 def read_tail(root: Path, leaf: Leaf, start: int = 0) -> list[Frame]:
@@ -129,6 +131,7 @@ class Reading:
         leaf.tail_bytes = 0 if self.known is None else self.known.tail_bytes
         if frames:
             leaf.tail_bytes = frames[-1].end
+        leaf.frames = len(frames)
         came, self.dead = _merge(frames, dim)
         if self.known is not None or not leaf.rows:
             return came
