@@ -239,16 +239,17 @@ class Look:
         small = [root / "ledger.jsonl", root / "receipts", root / "store" / "manifest.json"]
         # The journal names the ids until the receipt is safe; it is shredded after that.
         everything = [path for path in root.iterdir() if path.name != "journal"]
+        names = None if self.full else {path.stem for path in fresh}
+        strange = layout.check_layout(root, pieces=names, under_way=True)
+        paths = everything if self.full else [*fresh, *(path for path in small if path.exists())]
         findings = residue.scan(
-            everything if self.full else [*fresh, *(path for path in small if path.exists())],
+            [] if strange else paths,  # a reader of damaged files may end the process
             self.traces,
             self.needles,
             root=root,
             survivors=lambda i: bool(self.store.get([i])),
             words=self.words | _SAID,
         )
-        names = None if self.full else {path.stem for path in fresh}
-        strange = layout.check_layout(root, pieces=names, under_way=True)
         moved = [p for p, stamp in self.others.items() if not p.exists() or _stamp(p) != stamp]
         return [
             Check(
