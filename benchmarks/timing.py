@@ -88,10 +88,14 @@ def spread(values: Sequence[float]) -> str:
     """Write a median in the unit that fits, with least and most of few values."""
     middle = statistics.median(values)
     scale, name = (1.0, "s") if middle >= 1.0 else (1e3, "ms")
-    text = f"{middle * scale:.3g} {name}"
+    text = f"{_short(middle * scale)} {name}"
     if 1 < len(values) <= 10:
-        text += f" ({min(values) * scale:.3g} to {max(values) * scale:.3g})"
+        text += f" ({_short(min(values) * scale)} to {_short(max(values) * scale)})"
     return text
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def machine(packages: Iterable[str]) -> str:
