@@ -25,7 +25,7 @@ from forgetnet.store import Capabilities, Cone, Floats, Purged, Query, StoreConf
 from forgetnet.table import check_batch
 from forgetnet_stores.lance.catalogue import TEMPORARY, Leaf, Lock, Manifest, Pulse
 from forgetnet_stores.lance.columns import Rows, dead_batch, to_arrow
-from forgetnet_stores.lance.fold import fold, sweep
+from forgetnet_stores.lance.fold import Batch, fold, sweep
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.native import native_cone, native_search
 from forgetnet_stores.lance.pieces import piece_path
@@ -199,7 +199,7 @@ class LanceStore:
         self._sealed = manifest.sequence
 
     def _add_large(self, rows: Rows, groups: Mapping[str, Group], old: Sequence[str]) -> None:
-        """Write a large batch straight into pieces: memory first, then one commit, or undo."""
+        """Write a large batch straight into pieces, and into memory meanwhile; or undo both."""
         state = self._state
         before = [state.table.records[i] for i in old]
         content, place = state.table.vectors(old)
@@ -209,12 +209,21 @@ class LanceStore:
         present = dict(state.manifest.leaves)
         for prefix in touched:
             state.manifest.leaves.setdefault(prefix, Leaf(prefix))
+        ids = [record.id for record in rows.records]
         state.leave(old)
-        state.join(rows, groups)
+        state.count_in(ids, groups)
+        settled = []
+
+        def settle() -> None:
+            state.add(rows, ids)
+            settled.append(True)
+
         try:
-            fold(state, touched, self._commit)
+            fold(state, touched, self._commit, Batch(rows, settle))
         except OSError as error:
-            state.leave([r.id for r in rows.records])
+            if not settled:
+                settle()
+            state.leave(ids)
             state.join(Rows(keys, before, content, place), homes)
             state.manifest.leaves = present
             raise _Undone(f"can't write to {self._root}: {error}; nothing was stored") from error

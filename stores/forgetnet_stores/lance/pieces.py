@@ -11,10 +11,11 @@ import hashlib
 from pathlib import Path
 
 import lance
+import pyarrow as pa
 
 from forgetnet.errors import StoreCorrupt
 from forgetnet.files import sync_inside
-from forgetnet_stores.lance.columns import Rows, from_arrow, to_arrow
+from forgetnet_stores.lance.columns import Rows, from_arrow
 
 __all__ = ["piece_path", "read_piece", "write_piece"]
 
@@ -39,13 +40,12 @@ def _digest(path: Path) -> str:
     return total.hexdigest()
 
 
-def write_piece(path: Path, rows: Rows) -> tuple[str, int]:
-    """Write rows, in canonical order, to a new piece; return its digest and its size.
+def write_piece(path: Path, table: pa.Table) -> tuple[str, int]:
+    """Write a table of rows, in canonical order, to a new piece; return its digest and its size.
 
     The piece is durable but for its entry in the folder of pieces.
     """
-    table = to_arrow(rows)
-    lance.write_dataset(table, str(path), mode="create", max_rows_per_file=max(len(rows), 1))
+    lance.write_dataset(table, str(path), mode="create", max_rows_per_file=max(len(table), 1))
     sync_inside(path)
     return _digest(path), sum(file.stat().st_size for _, file in _files(path))
 

@@ -227,10 +227,11 @@ class State:
                 f"leaf {leaf.name} holds records of another place in the shard map; open the store "
                 "with the salt it was made with"
             )
-        self._add(rows, ids)
+        self.add(rows, ids)
         leaf.join(ids, keys)
 
-    def _add(self, rows: Rows, ids: Sequence[str]) -> None:
+    def add(self, rows: Rows, ids: Sequence[str]) -> None:
+        """Put rows into memory that their leaves count."""
         self.table.add(rows.records, rows.content, rows.place)
         self.keys.update(zip(ids, rows.keys.tolist(), strict=True))
 
@@ -258,7 +259,11 @@ class State:
     def join(self, rows: Rows, groups: Mapping[str, Group]) -> None:
         """Take in rows, grouped, whose leaves are there."""
         ids = [record.id for record in rows.records]
-        self._add(rows, ids)
+        self.count_in(ids, groups)
+        self.add(rows, ids)
+
+    def count_in(self, ids: Sequence[str], groups: Mapping[str, Group]) -> None:
+        """Count rows, grouped, into their leaves, which are there."""
         for prefix, group in groups.items():
             leaf = self.manifest.leaves[prefix]
             leaf.join([ids[i] for i in group.positions], group.keys)
