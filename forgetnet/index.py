@@ -22,8 +22,6 @@ __all__ = ["FlatIndex"]
 
 _BLOCK = 16_384
 _SPARE = 16
-_SMALL = 2_048
-_GROUP = 16
 _FEW = 1_024
 _CHUNK = 8_192
 _PLACE_BYTES = 4 * PLACE_DIM
@@ -240,9 +238,7 @@ class FlatIndex:
             want = min(n, 4 * want)
 
     def _propose(self, query: Floats, want: int) -> tuple[float, Ints]:
-        """Return the slots of the ``want`` best float32 scores or a few more, and the lowest."""
-        if _SMALL < len(self._ids) <= _BLOCK:
-            return self._propose_small(query, want)
+        """Return the slots of the ``want`` best float32 scores, and the lowest of these."""
         scores: list[Floats] = []
         slots: list[Ints] = []
         pointer = faiss.swig_ptr(query)
@@ -265,19 +261,6 @@ class FlatIndex:
             return float(scores[0][-1]), slots[0]
         best, order = _top(np.concatenate(scores), want)
         return float(best.min()), np.concatenate(slots)[order]
-
-    def _propose_small(self, query: Floats, want: int) -> tuple[float, Ints]:
-        """Propose from one block, without a heap of the best.
-
-        The ``want`` best of the groups' maxima are as many rows, so that the lowest of them is a
-        bound below which none of the ``want`` best lies.
-        """
-        scores = self._scores(query)
-        groups = scores[: len(scores) // _GROUP * _GROUP].reshape(-1, _GROUP).max(axis=1)
-        if want >= len(groups):
-            return float(scores.min()), np.arange(len(scores))
-        lowest = np.partition(groups, len(groups) - want)[len(groups) - want]
-        return float(lowest), np.flatnonzero(scores >= lowest)
 
     def _scores(self, query: Floats) -> Floats:
         """Return the float32 score of every row, by FAISS."""
