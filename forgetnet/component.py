@@ -6,12 +6,12 @@ expert, a head. ``forget`` never needs to know more of it than this.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-__all__ = ["Component", "Influence", "Outcome", "Status"]
+__all__ = ["Component", "Cost", "Finding", "Influence"]
 
 
 class Influence(StrEnum):
@@ -29,26 +29,62 @@ class Influence(StrEnum):
     """Shared weights; a parametric unlearner, then an audit."""
 
 
-class Status(StrEnum):
-    """Four different words, never mixed up."""
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look at a component found, by other code than that which let go.
 
-    ERASED = "erased"
-    NOT_FOUND = "not_found"
-    UNSUPPORTED = "unsupported"
-    FAILED = "failed"
+    Attributes:
+        check: what was done, in a few constant words.
+        hits: signs of the forgotten records that were found.
+        expected: things that the same look had to find beforehand.
+        found: how many of these it found; fewer means that it is blind.
+        opaque: files that it couldn't read.
+        files: files read.
+        bytes_read: bytes read.
+    """
+
+    check: str
+    hits: int
+    expected: int = 0
+    found: int = 0
+    opaque: int = 0
+    files: int = 0
+    bytes_read: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one component did with a request: a status, how many entries, and a plain sentence."""
+class Cost:
+    """What letting go would cost a component.
 
-    status: Status
-    count: int
-    detail: str
+    Attributes:
+        action: what would be done, in a few constant words.
+        records: records of the scope that it holds.
+        retrained: records that would be learnt from once more.
+        files: files that would be written anew.
+        bytes: their size now.
+        share: of a full training, from 0 to 1.
+    """
+
+    action: str
+    records: int
+    retrained: int = 0
+    files: int = 0
+    bytes: int = 0
+    share: float = 0.0
 
 
 class Component(Protocol):
-    """Anything that can hold a record's influence."""
+    """Anything that can hold a record's influence, beside the store itself.
+
+    A forget asks in this order: ``holds``, ``before`` while the records are still stored, then,
+    once they are gone from the store, ``forget``, then ``after``. Each may be asked again after a
+    crash, by a process that knows the ids only.
+    """
+
+    @property
+    def name(self) -> str:
+        """A short constant name, part of receipts."""
+        ...
 
     @property
     def influence(self) -> Influence:
@@ -59,8 +95,29 @@ class Component(Protocol):
         """Count the records of ``ids`` that it holds."""
         ...
 
-    def forget(self, ids: Collection[str]) -> Outcome:
-        """Let go of ``ids``, bytes and all."""
+    def cost(self, ids: Collection[str]) -> Cost:
+        """Predict what ``forget`` would do, and change nothing."""
+        ...
+
+    def before(self, ids: Collection[str]) -> None:
+        """Learn what can only be learnt while the records are still stored."""
+        ...
+
+    def forget(self, ids: Collection[str]) -> None:
+        """Let go of ``ids``, bytes and all, durably; doing it twice does no harm.
+
+        Raises:
+            StoreError: it could not; what it holds is not what it should be.
+        """
+        ...
+
+    def after(self, ids: Collection[str], *, full: bool) -> Sequence[Finding]:
+        """Look for what is left of ``ids``, by other code than that which let go.
+
+        Args:
+            ids: the records that are gone.
+            full: look at everything, however long it takes.
+        """
         ...
 
     def digest(self) -> str:

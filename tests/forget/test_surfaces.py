@@ -10,7 +10,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from forgetnet.component import Status
 from forgetnet.errors import ReceiptInvalid
 from forgetnet.forget.surfaces import (
     WITHHELD,
@@ -120,7 +119,7 @@ def test_what_keeps_a_surface_from_being_erased_is_said(
     assert any(because in reason for reason in reasons)
 
 
-@pytest.mark.parametrize("word", ["erased", Status.ERASED])
+@pytest.mark.parametrize("word", ["erased", SurfaceStatus.ERASED])
 def test_another_enum_or_a_bare_word_gets_no_easier_rule(word: Any) -> None:
     with pytest.raises(ReceiptInvalid):
         Surface("rows", word, 2, "rewrite")
