@@ -6,7 +6,8 @@ Changes nothing. Every verb takes the memory's lock, so that threads may share o
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -29,6 +30,15 @@ __all__ = ["Reader", "now"]
 def now() -> datetime:
     """Return the present time, in UTC."""
     return datetime.now(UTC)
+
+
+def _is_here(record: Record, moment: datetime) -> bool:
+    return record.expires_at is None or record.expires_at > moment
+
+
+def _tally(values: Iterable[str | None]) -> dict[str, int]:
+    """Count each name, in order; None is no name."""
+    return dict(sorted(Counter(name for name in values if name is not None).items()))
 
 
 class Reader:
@@ -66,30 +76,24 @@ class Reader:
         """The encoder that this memory was opened with."""
         return self._encoder
 
-    def _visible(self, record: Record) -> bool:
-        return record.expires_at is None or record.expires_at > self._clock()
-
     def get(self, id: str, *, vector: bool = False) -> Record | None:
         """Return a stored record, with its embedding if asked; None if there is none."""
         with self._lock:
             record = with_vector(self._store, id) if vector else self._store.get([id]).get(id)
-            return record if record is not None and self._visible(record) else None
+            return record if record is not None and _is_here(record, self._clock()) else None
 
     def get_all(self, filter: Filter | None = None) -> list[Record]:
         """Return the stored records that match, by time and id."""
         with self._lock:
-            found = [record for record in self._store.scan(filter) if self._visible(record)]
-        return sorted(found, key=lambda record: (record.created_at or now(), record.id))
+            moment = self._clock()
+            found = [record for record in self._store.scan(filter) if _is_here(record, moment)]
+        return sorted(found, key=lambda record: (record.created_at or moment, record.id))
 
     def count(self, filter: Filter | None = None) -> int:
         """Count the stored records that match."""
         with self._lock:
-            expired = self._expired(filter)
-            return self._store.count(filter) - expired
-
-    def _expired(self, filter: Filter | None = None) -> int:
-        past: dict[str, Any] = {"expires_at": {"$lte": self._clock()}}
-        return self._store.count(past if filter is None else {"$and": [filter, past]})
+            here: dict[str, Any] = {"$not": {"expires_at": {"$lte": self._clock()}}}
+            return self._store.count(here if filter is None else {"$and": [filter, here]})
 
     def search(
         self,
@@ -154,18 +158,11 @@ class Reader:
 
     def topics(self) -> dict[str, int]:
         """Count the stored records by topic."""
-        return self._tally(lambda record: record.topic)
+        return _tally(record.topic for record in self.get_all())
 
     def subjects(self) -> dict[str, int]:
         """Count the stored records by subject."""
-        return self._tally(lambda record: record.subject)
-
-    def _tally(self, value: Callable[[Record], str | None]) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        for record in self.get_all():
-            if (name := value(record)) is not None:
-                counts[name] = counts.get(name, 0) + 1
-        return dict(sorted(counts.items()))
+        return _tally(record.subject for record in self.get_all())
 
     def stats(self) -> Stats:
         """Return figures of this memory."""
@@ -175,11 +172,14 @@ class Reader:
                 ledger = Ledger(self._home.path("ledger.jsonl"), read_only=True)
             paths = [p for top in self._store.files() for p in [top, *top.rglob("*")]]
             files = [path for path in paths if path.is_file()]
+            moment = self._clock()
+            stored = list(self._store.scan())
+            live = [record for record in stored if _is_here(record, moment)]
             return Stats(
-                records=self.count(),
-                subjects=len(self.subjects()),
-                topics=len(self.topics()),
-                expired=self._expired(),
+                records=len(live),
+                subjects=len({record.subject for record in live} - {None}),
+                topics=len({record.topic for record in live} - {None}),
+                expired=len(stored) - len(live),
                 bytes=sum(path.stat().st_size for path in files),
                 files=len(files),
                 receipts=len(ledger),

@@ -257,6 +257,21 @@ def test_a_record_and_its_vector_are_of_one_moment_or_none(verb, pair):
     assert reader.get("a", vector=True) is None
 
 
+def test_what_is_counted_is_of_one_moment(pair):
+    writer, reader = pair
+    writer.update("a", expires_at=datetime.now(UTC) - timedelta(days=1))
+    plain = reader._store
+    for verb in ("count", "scan"):
+        between(reader, verb, lambda: writer.delete(["a", "b", "c"]))
+        if verb == "count":
+            assert reader.count() == 3
+            writer.add(["x", "y"], subject="ann", topic="drinks/cold")
+        else:
+            told = reader.stats()
+            assert (told.records, told.subjects, told.topics, told.expired) == (3, 2, 2, 0)
+        reader._store = plain
+
+
 def test_a_reader_counts_the_receipts_that_a_writer_adds(pair):
     writer, reader = pair
     assert reader.stats().receipts == 0

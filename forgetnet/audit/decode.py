@@ -19,14 +19,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
-import lance.file
 import pyarrow as pa
 
 from forgetnet.audit import documents
 from forgetnet.audit.documents import Loose
 from forgetnet.errors import StoreCorrupt
+
+if TYPE_CHECKING:
+    import lance.file
 
 __all__ = ["Frame", "Guard", "decode", "frames", "lance_batches", "lance_rows", "reader_of"]
 
@@ -78,6 +80,8 @@ def reader_of(path: Path) -> lance.file.LanceFileReader:
     Raises:
         StoreCorrupt: it can't be opened.
     """
+    import lance.file  # slow to load, and most uses of the library decode nothing
+
     with Guard():
         _end(path)
         reader = lance.file.LanceFileReader(str(path))

@@ -54,6 +54,15 @@ print(sorted(late & set({HEAVY!r})), "torch" in sys.modules)
     assert shown.stdout.strip() == "[] False"
 
 
+@pytest.mark.parametrize("call", [["-c", "import forgetnet"], ["-m", "forgetnet.cli", "--help"]])
+def test_neither_the_package_nor_help_loads_what_is_slow(call: list[str]) -> None:
+    asked = [sys.executable, "-X", "importtime", *call]
+    shown = subprocess.run(asked, capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines()}
+    assert "forgetnet.memory" in loaded
+    assert not {name.partition(".")[0] for name in loaded} & {*HEAVY, "lance", "pandas", "geoopt"}
+
+
 def test_a_wrong_call_is_exit_code_2_and_one_without_a_command_shows_help(shell) -> None:
     assert "No such command" in shell("remember", code=2).stderr
     assert "No such option" in shell.on_store("stats", "--colour", code=2).stderr
