@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "https://forgetnet.dev/erasure/v1"
+PREDICATE_TYPE = "urn:forget-by-design:erasure:v1"
 SUBJECT = "forgetnet store"
 
 SCOPES = ("ids", "subject", "filter", "topic", "expired")

@@ -85,5 +85,5 @@ def test_in_toto_accepts_the_statement(receipt: Receipt) -> None:
     statement = Statement.copy_from_pb(parsed)
     statement.validate()
     assert statement.pb.subject[0].digest["sha256"] == "ab" * 32
-    assert statement.pb.predicate_type == "https://forgetnet.dev/erasure/v1"
+    assert statement.pb.predicate_type == "urn:forget-by-design:erasure:v1"
     assert json_format.MessageToDict(statement.pb.predicate) == receipt.predicate
