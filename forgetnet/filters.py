@@ -5,8 +5,9 @@ with the operators ``$eq $ne $gt $gte $lt $lte $in $nin $contains`` on a field a
 ``$and $or $not`` over filters. Values are compared, never pasted into a query language, so a
 subject called ``x' OR 1=1 --`` names only itself. Knows nothing of engines.
 
-A record without the field (or with another type of value) matches only ``$ne``, ``$nin`` and
-``{"field": None}``.
+A record without the field matches only ``$ne``, ``$nin`` and ``{"field": None}``; so does one
+whose metadata hold another type of value. The other fields have one type each, and a condition of
+another type is refused: it would match nothing, or everything, in silence.
 """
 
 from __future__ import annotations
@@ -34,7 +35,13 @@ FIELDS = (
     "expires_at",
 )
 
+_NAMES = ("mentions", "derived_from")
+_TIMES = ("created_at", "expires_at")
+_ALWAYS = ("id", "created_at")
+"""What no stored record is without."""
 
+_ORDER = ("$gt", "$gte", "$lt", "$lte")
+_SETS = ("$in", "$nin")
 _DEPTH = 64
 
 
@@ -114,15 +121,58 @@ def _check_plain(name: str, operator: str, value: Any, depth: int) -> None:
 
 
 def _check_value(name: str, operator: str, value: Any) -> None:
-    if operator in ("$in", "$nin"):
+    if operator in _SETS:
         if not isinstance(value, list | tuple | set | frozenset):
             raise InvalidScope(f"{operator} on {name[:80]!r} needs a list of values")
         value = list(value)
+    if name in FIELDS:
+        for item in value if operator in _SETS else [value]:
+            _check_kind(name, operator, item)
     _check_plain(name, operator, value, 0)
-    if operator in ("$gt", "$gte", "$lt", "$lte") and not isinstance(
-        value, int | float | str | datetime
-    ):
+    if operator in _ORDER and not isinstance(value, int | float | str | datetime):
         raise InvalidScope(f"{operator} on {name[:80]!r} needs a number, a string or a time")
+
+
+def _check_kind(name: str, operator: str, value: Any) -> None:
+    """Refuse a value that the field of no record can equal, hold or be compared with."""
+    if value is None and (operator in _ORDER or operator == "$contains"):
+        raise InvalidScope(f"{operator} on {name!r} needs a value, not None")
+    if name in _NAMES:
+        _check_names(name, operator, value)
+    elif value is None:
+        if name in _ALWAYS:
+            raise InvalidScope(f"{name} is None in no record; leave the condition out")
+    elif name in _TIMES:
+        if operator == "$contains":
+            raise InvalidScope(f"{name} is a time, which holds no parts; use $gte and $lt")
+        if not isinstance(value, datetime):
+            raise InvalidScope(
+                f"{name} is a time and never a {type(value).__name__}; compare it with an aware "
+                "datetime, as datetime(2026, 1, 31, tzinfo=UTC)"
+            )
+    elif not isinstance(value, str):
+        raise InvalidScope(
+            f"{name} is a string and never a {type(value).__name__}; compare it with a string"
+        )
+
+
+def _check_names(name: str, operator: str, value: Any) -> None:
+    """Refuse what a list of names, sorted and each once, never is or holds."""
+    if operator in _ORDER:
+        raise InvalidScope(f"{name} is a list of names, which has no order; use $contains")
+    if operator == "$contains":
+        if not isinstance(value, str):
+            raise InvalidScope(f"$contains on {name!r} needs one name, a string")
+    elif not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        wanted = f"{{'{name}': {{'$contains': NAME}}}}"
+        if operator in _SETS:
+            wanted = f"{{'$or': [{wanted}, ...]}}"
+        raise InvalidScope(
+            f"{name} is a list of strings and never anything else; write {wanted}, or "
+            f"{{'{name}': []}} for none"
+        )
+    elif list(value) != sorted(set(value)):
+        raise InvalidScope(f"{name} is kept sorted, each name once; write the list so")
 
 
 def _field(name: str, condition: Any, depth: int) -> Predicate:
@@ -176,7 +226,8 @@ def compile_filter(where: Filter | None) -> Predicate:
     """Turn a filter into a function of a record; None matches every record.
 
     Raises:
-        InvalidScope: an unknown field or operator, an empty filter, or a value of a wrong kind.
+        InvalidScope: an unknown field or operator, an empty filter, or a value of another type
+            than the field's; the message says what to write and doesn't repeat the value.
     """
     if where is None:
         return lambda _: True
@@ -235,7 +286,7 @@ def _narrower(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[s
 
 
 def _pinned(name: str, condition: Any) -> frozenset[str] | None:
-    many = name in ("mentions", "derived_from")
+    many = name in _NAMES
     if isinstance(condition, str):
         return None if many else frozenset((condition,))
     if not isinstance(condition, Mapping):
