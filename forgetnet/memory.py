@@ -16,8 +16,8 @@ from typing import Any, Literal, overload
 
 from forgetnet.embed import embed
 from forgetnet.encode import Encoder
-from forgetnet.errors import InvalidRecord, InvalidScope
-from forgetnet.exchange import read_memory, write_memory
+from forgetnet.errors import ForgetNetError, InvalidRecord, InvalidScope, StoreError
+from forgetnet.exchange import check_memory, not_stored, read_memory, write_memory
 from forgetnet.filters import Filter
 from forgetnet.forget.execute import Office, settle
 from forgetnet.forget.execute import forget as execute
@@ -331,15 +331,33 @@ class Memory(Reader):
             )
 
     def import_(self, path: str | Path, *, progress: bool = True) -> list[str]:
-        """Store the records of a file that :meth:`export` wrote; return their ids.
+        """Store the records of a file that :meth:`export` wrote; return their ids, in its order.
 
-        Embeddings are taken over if they are of this memory's encoder, else made anew.
+        The whole file is read and checked before anything is stored. Records that are stored
+        already, field for field, are passed over: so after an import that was cut short, by an
+        error or a crash, the same call goes on where it stopped. Embeddings are taken over if
+        they are of this memory's encoder, else made anew.
 
         Raises:
-            InvalidRecord: a line is broken, or an id is taken; the message says which, and
-                nothing of that batch of lines was stored.
+            InvalidRecord: a line is broken, an id comes twice or another record has it; the
+                message says which, and nothing was stored.
+            StoreError: the store can't be written, or the file changed meanwhile; the message
+                says how many of its records, from the first on, are stored.
         """
+        path = Path(path)
         ids: list[str] = []
-        for records in read_memory(Path(path), self._encoder):
-            ids += self.add(records, progress=progress)
+        with self._lock:
+            settle(self._office)
+            check_memory(path, self._encoder, self._store)
+            try:
+                for records in read_memory(path, self._encoder):
+                    self.add(not_stored(self._store, records), progress=progress)
+                    ids += [record.id for record in records]
+            except ForgetNetError as error:
+                if not ids:
+                    raise
+                raise StoreError(
+                    f"the first {len(ids)} records of {path} are stored, up to {ids[-1][:80]!r}, "
+                    f"and the rest isn't: {error}; import the file again to go on from there"
+                ) from error
         return ids

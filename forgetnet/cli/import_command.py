@@ -198,7 +198,7 @@ def import_(
     Takes JSONL, CSV, TSV, Parquet, text, Markdown, exports of chats, and what export wrote. What
     can't be read is reported with its line, the rest goes in; then the exit code is 1.
     """
-    from forgetnet.exchange import read_memory
+    from forgetnet.exchange import check_memory, read_memory
     from forgetnet.ingest import count_hint, read
 
     voice = Voice(as_json=as_json)
@@ -224,6 +224,7 @@ def import_(
         items = iter(()) if own else read(source, on_bytes=advance, **options)
         with opened(store, encoder, key, create=True) as memory:
             if own:
+                check_memory(source, memory.encoder)
                 items = chain.from_iterable(read_memory(source, memory.encoder))
             common = {"subject": subject, "topic": topic}
             intake = Intake(memory, batch_size, common, voice.note)

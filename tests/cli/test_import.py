@@ -86,8 +86,10 @@ def test_an_export_that_was_cut_short_is_refused_by_its_line(peopled, tmp_path: 
     peopled.json("export", str(out))
     out.write_bytes(out.read_bytes()[:-40])
     words = ["import", str(out), "--store", str(tmp_path / "other"), "--encoder", "hash:64"]
-    told = json.loads(peopled(*words, "--json", code=1).stdout)
+    told = json.loads(peopled(*words, "--batch-size", "2", "--json", code=1).stdout)
     assert told["error"] == "InvalidRecord" and "line 6" in told["message"]
+    with Memory.open(tmp_path / "other", encoder="hash:64") as memory:
+        assert memory.count() == 0
 
 
 ITEM = st.sampled_from(["good", "fault", "empty", "taken", "twice"])
