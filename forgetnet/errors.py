@@ -71,7 +71,10 @@ class Held(ForgetNetError):
 
 
 class ForgetIncomplete(ForgetNetError):
-    """A forget stopped midway; ``receipt`` says what is done, and reopening resumes it."""
+    """A forget stopped midway; ``receipt`` says what is done, and reopening resumes it.
+
+    The openings of that receipt open the one that is made in the end, too; nothing else does.
+    """
 
     def __init__(self, message: str, receipt: Any = None) -> None:
         super().__init__(message)

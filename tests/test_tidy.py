@@ -35,8 +35,9 @@ def tracked() -> list[Path]:
     git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(git, cwd=ROOT, capture_output=True, check=False)
     if listed.returncode:  # a source archive has no history
-        return [*LIBRARY, *SCRIPTS, *ROOT.glob("*.*"), *(ROOT / "docs").rglob("*.*")]
-    paths = (ROOT / name for name in listed.stdout.decode().split("\0") if name)
+        paths = [*LIBRARY, *SCRIPTS, *ROOT.glob("*.*"), *(ROOT / "docs").rglob("*.*")]
+    else:
+        paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
     return [p for p in paths if p.is_file() and p.suffix in TEXT]
 
 

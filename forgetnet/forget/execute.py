@@ -23,13 +23,14 @@ from forgetnet.forget.plan import Scope, resolve
 from forgetnet.forget.receipt import (
     Component,
     Facts,
+    Openings,
     Receipt,
     Surface,
     build,
     environment_pin,
     judge,
 )
-from forgetnet.forget.verify import Look, Reopen, vocabulary
+from forgetnet.forget.verify import RESUMED, Look, Reopen, vocabulary
 from forgetnet.ledger import Ledger
 from forgetnet.store import Store
 
@@ -87,10 +88,13 @@ def forget(office: Office, scope: Scope, *, reason: str, level: str) -> Receipt:
     """
     settle(office)
     plan = resolve(office.store, scope, office.salt)
-    value, started = scope.value, office.clock()
-    draft = Entry(secrets.token_hex(8), plan, {}, started.isoformat())
+    started = office.clock().isoformat()
+    # Drawn once: what this process may keep in spite of an error opens the receipt made later.
+    told = (plan.ids, plan.not_found, scope.value, reason)
+    openings = Openings.draw(secrets.token_hex(16), *told)
+    draft = Entry(secrets.token_hex(8), plan, openings.commit(), {}, started)
     # Whatever could be wrong with a receipt shows before anything is deleted.
-    sample = _receipt(office, draft, _broken(draft), value, reason)
+    sample = _receipt(office, draft, _broken(draft), openings)
     look = Look.before(
         office.store,
         office.root,
@@ -109,7 +113,7 @@ def forget(office: Office, scope: Scope, *, reason: str, level: str) -> Receipt:
         raise StoreError(
             f"can't write the journal: {error.strerror}; nothing was deleted"
         ) from error
-    return _carry_out(office, entry, look, value=value, reason=reason)
+    return _carry_out(office, entry, look, openings)
 
 
 def settle(office: Office) -> list[Receipt]:
@@ -132,7 +136,7 @@ def settle(office: Office) -> list[Receipt]:
 
 
 def _carry_out(
-    office: Office, entry: Entry, look: Look, *, value: str = "", reason: str = ""
+    office: Office, entry: Entry, look: Look, openings: Openings | None = None
 ) -> Receipt:
     """Delete, purge, look, sign and store; until that is done, this memory owes it."""
     office.owes[0] = True
@@ -140,11 +144,11 @@ def _carry_out(
         office.store.delete(entry.plan.ids)
         office.store.purge()
         surfaces = look.after()
-        receipt = _receipt(office, entry, surfaces, value, reason)
+        receipt = _receipt(office, entry, surfaces, openings)
     except (ForgetNetError, OSError) as error:
         raise ForgetIncomplete(
             f"the forget of {len(entry.plan.ids)} records stopped midway: {error}",
-            _receipt(office, entry, _broken(entry), value, reason),
+            _receipt(office, entry, _broken(entry), openings),
         ) from error
     try:
         if office.root is not None:
@@ -174,16 +178,17 @@ def _broken(entry: Entry) -> list[Surface]:
 
 
 def _receipt(
-    office: Office, entry: Entry, surfaces: list[Surface], value: str, reason: str
+    office: Office, entry: Entry, surfaces: list[Surface], openings: Openings | None
 ) -> Receipt:
+    """Make the receipt; without openings, as after a crash, it says so."""
     state = "0" * 64
     with contextlib.suppress(StoreError):
         state = office.store.state()
     return build(
         facts=Facts(
             scope=entry.plan.kind,
-            scope_value=value,
-            reason=reason,
+            scope_value="" if openings is None else openings.scope[0],
+            reason="" if openings is None else openings.reason[0],
             started=datetime.fromisoformat(entry.started),
             finished=office.clock(),
             surfaces=surfaces,
@@ -198,7 +203,11 @@ def _receipt(
             derived=entry.plan.derived,
             not_found=entry.plan.not_found,
             mentions_kept=entry.plan.mentions_kept,
-            exclusions=(_JOURNAL,) if office.root is not None else (),
+            exclusions=(
+                *((_JOURNAL,) if office.root is not None else ()),
+                *(RESUMED if openings is None else ()),
+            ),
         ),
         signer=office.signer,
+        committed=openings or entry.commitments,
     )

@@ -1,8 +1,9 @@
 """The journal of a forget: what is owed, durably, from the first deletion to the last look.
 
-An entry holds ids, salted hashes and counts; never text, subjects or topics. It is written
-before anything is deleted and shredded once the receipt is safe. A memory that opens with an open
-entry finishes it first. Knows nothing of how the work is done.
+An entry holds ids, salted hashes, commitments and counts; never text, subjects, topics or reasons,
+nor the keys that open the commitments. It is written before anything is deleted and shredded once
+the receipt is safe. A memory that opens with an open entry finishes it first. Knows nothing of how
+the work is done.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from forgetnet.errors import StoreCorrupt
+from forgetnet.errors import ReceiptInvalid, StoreCorrupt
 from forgetnet.files import shred, write_durable
+from forgetnet.forget.openings import Commitments
 from forgetnet.forget.plan import Plan
 
 __all__ = ["Entry", "Journal"]
@@ -26,12 +28,14 @@ class Entry:
     Attributes:
         name: random name of the operation.
         plan: the ids that are to go, by reason; its steps are not kept.
+        commitments: what its receipt will say; made before anything is deleted.
         look: what the verifier needs to look again: salted hashes, and what it found before.
         started: ISO time, UTC.
     """
 
     name: str
     plan: Plan
+    commitments: Commitments
     look: dict[str, Any] = field(default_factory=dict, repr=False)
     started: str = ""
 
@@ -63,6 +67,7 @@ class Journal:
                 "kind": plan.kind,
                 **{name: list(getattr(plan, name)) for name in _IDS},
                 "mentions_kept": plan.mentions_kept,
+                "commitments": entry.commitments.to_plain(),
                 "look": entry.look,
                 "started": entry.started,
             }
@@ -102,8 +107,9 @@ def _read(path: Path) -> Entry:
         direct, mentions, derived, not_found = (tuple(body[name]) for name in _IDS)
         kept = body["mentions_kept"]
         plan = Plan(body["kind"], direct, mentions, derived, not_found, kept)
-        return Entry(body["name"], plan, body["look"], body["started"])
-    except (ValueError, KeyError, TypeError) as error:
+        made = Commitments.from_plain(body["commitments"])
+        return Entry(body["name"], plan, made, body["look"], body["started"])
+    except (ValueError, KeyError, TypeError, ReceiptInvalid) as error:
         raise StoreCorrupt(
             f"the journal entry {path.name} can't be read, so a forget that was under way can't "
             "be finished; restore the file from a backup"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -18,7 +19,7 @@ from forgetnet.errors import ReceiptInvalid
 from forgetnet.files import write_durable
 from forgetnet.forget.strict import fields, hexadecimal, read, rows
 
-__all__ = ["SALT_BYTES", "Kind", "Openings", "commitment", "salt_bytes"]
+__all__ = ["SALT_BYTES", "Commitments", "Kind", "Openings", "commitment", "salt_bytes"]
 
 Kind: TypeAlias = Literal["record", "missing", "scope", "reason"]
 """What a commitment is about: a record that matched, an id that wasn't found, what the scope
@@ -42,6 +43,38 @@ def salt_bytes(opening: bytes | str) -> bytes:
     return bytes.fromhex(hexadecimal(opening, SALT_BYTES, SALT_BYTES, "the opening"))
 
 
+@dataclass(frozen=True, slots=True)
+class Commitments:
+    """What a receipt says in place of ids, names and reasons, in hex; says nothing by itself.
+
+    Attributes:
+        matched, missing: one for each record and each id that wasn't found, sorted.
+        scope, reason: to what the scope named, and to the caller's reason.
+    """
+
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    scope: str
+    reason: str
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return them as plain JSON."""
+        told: dict[str, Any] = {"matched": list(self.matched), "missing": list(self.missing)}
+        return {**told, "scope": self.scope, "reason": self.reason}
+
+    @classmethod
+    def from_plain(cls, value: Any) -> Commitments:
+        """Read what ``to_plain`` wrote; raises ``ReceiptInvalid`` if it is something else."""
+        what = "the commitments"
+        told = fields(value, ["matched", "missing", "scope", "reason"], what)
+        many = [tuple(_digest(i) for i in rows(told[n], what)) for n in ("matched", "missing")]
+        return cls(many[0], many[1], _digest(told["scope"]), _digest(told["reason"]))
+
+
+def _digest(value: Any) -> str:
+    return hexadecimal(value, 32, 32, "a commitment")
+
+
 @dataclass(frozen=True)
 class Openings:
     """Everything that turns a receipt's commitments back into words; private.
@@ -59,6 +92,35 @@ class Openings:
     missing: Mapping[str, bytes] = field(repr=False)
     scope: tuple[str, bytes] = field(repr=False)
     reason: tuple[str, bytes] = field(repr=False)
+
+    @classmethod
+    def draw(
+        cls,
+        receipt: str,
+        records: Iterable[str],
+        missing: Iterable[str],
+        scope: str,
+        reason: str,
+        *,
+        randomness: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> Openings:
+        """Draw a fresh salt for each value; the ids must be distinct."""
+        return cls(
+            receipt,
+            {id: randomness(SALT_BYTES) for id in records},
+            {id: randomness(SALT_BYTES) for id in missing},
+            (scope, randomness(SALT_BYTES)),
+            (reason, randomness(SALT_BYTES)),
+        )
+
+    def commit(self) -> Commitments:
+        """Return the commitments that these open."""
+        return Commitments(
+            _all("record", self.records),
+            _all("missing", self.missing),
+            commitment("scope", *self.scope),
+            commitment("reason", *self.reason),
+        )
 
     def save(self, path: str | Path) -> None:
         """Write them durably as JSON that only the owner of the file may read."""
@@ -95,6 +157,10 @@ class Openings:
             next(iter(read_pairs["scope"].items())),
             next(iter(read_pairs["reason"].items())),
         )
+
+
+def _all(kind: Kind, salts: Mapping[str, bytes]) -> tuple[str, ...]:
+    return tuple(sorted(commitment(kind, id, salt) for id, salt in salts.items()))
 
 
 def _pairs(salts: Mapping[str, bytes]) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,13 @@ from forgetnet.files import write_durable
 from forgetnet.forget.dsse import Envelope, open_envelope, seal
 from forgetnet.forget.explain import sentence, table
 from forgetnet.forget.keys import PublicKey, derive_salt, derive_signer, load_public, public_pem
-from forgetnet.forget.openings import SALT_BYTES, Kind, Openings, commitment, salt_bytes
+from forgetnet.forget.openings import (
+    Commitments,
+    Kind,
+    Openings,
+    commitment,
+    salt_bytes,
+)
 from forgetnet.forget.statement import EXCLUSIONS, Component, Erasure, coarse, environment_pin
 from forgetnet.forget.surfaces import Check, Surface, SurfaceStatus, Withhold, judge, overall
 from forgetnet.ledger import Ledger
@@ -55,7 +61,7 @@ class Facts:
     """What the executor knows at the end of a forget; ``build`` makes a receipt of it.
 
     An id that is given twice counts once, as the first of: direct, derived, mentions. Nothing
-    of ``scope_value``, ``reason``, ``withhold`` or the ids gets into the receipt in plain.
+    of ``scope_value``, ``reason`` or the ids gets into the receipt in plain.
 
     Attributes:
         scope: kind of the scope: ``ids``, ``subject``, ``filter``, ``topic`` or ``expired``.
@@ -72,7 +78,6 @@ class Facts:
         environment: versions by name; ``environment_pin`` collects them.
         ledger_size, ledger_root: of the ledger before this receipt is appended.
         exclusions: what is not covered besides ``EXCLUSIONS``, in plain words.
-        withhold: further words that no sentence of the receipt may hold, such as subjects.
     """
 
     scope: str
@@ -93,7 +98,6 @@ class Facts:
     scope_value: str = field(default="", repr=False)
     reason: str = field(default="", repr=False)
     exclusions: Sequence[str] = ()
-    withhold: Sequence[str] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -278,12 +282,20 @@ def build(
     facts: Facts,
     signer: Ed25519PrivateKey,
     randomness: Callable[[int], bytes] = secrets.token_bytes,
+    committed: Openings | Commitments | None = None,
 ) -> Receipt:
     """Make and sign the receipt of a forget; append its ``entry`` to the ledger afterwards.
 
     The overall status is what the surfaces bear, never a wish. Every commitment gets a fresh
     32-byte salt of ``randomness(32)``; they are in ``openings`` of the result and nowhere else.
     Raises ``ReceiptInvalid`` if the facts have no valid form.
+
+    Args:
+        facts: what is to be said.
+        signer: the private key.
+        randomness: returns so many random bytes.
+        committed: openings to use again, so that whoever kept them can open this receipt too; or
+            only the commitments, where the openings are lost: then the result has none.
     """
     direct = dict.fromkeys(facts.direct)
     derived = dict.fromkeys(id for id in facts.derived if id not in direct)
@@ -292,24 +304,22 @@ def build(
     known |= mentions
     missing = dict.fromkeys(id for id in facts.not_found if id not in known)
 
-    openings = Openings(
-        receipt=randomness(16).hex(),
-        records={id: randomness(SALT_BYTES) for id in known},
-        missing={id: randomness(SALT_BYTES) for id in missing},
-        scope=(facts.scope_value, randomness(SALT_BYTES)),
-        reason=(facts.reason, randomness(SALT_BYTES)),
-    )
-    unsaid = (*known, *missing, facts.scope_value, facts.reason, *facts.withhold)
-    guard = Withhold(unsaid)
+    receipt = randomness(16).hex()
+    if committed is None:
+        told = (known, missing, facts.scope_value, facts.reason)
+        committed = Openings.draw(receipt, *told, randomness=randomness)
+    openings = replace(committed, receipt=receipt) if isinstance(committed, Openings) else None
+    commitments = committed.commit() if isinstance(committed, Openings) else committed
+    guard = Withhold((*known, *missing, facts.scope_value, facts.reason))
     surfaces = tuple(guard.surface(surface) for surface in facts.surfaces)
     erasure = Erasure(
-        receipt=openings.receipt,
+        receipt=receipt,
         status=overall(surfaces, len(known))[0],
         started=coarse(facts.started),
         finished=coarse(facts.finished),
         scope=facts.scope,
-        scope_commitment=commitment("scope", *openings.scope),
-        reason_commitment=commitment("reason", *openings.reason),
+        scope_commitment=commitments.scope,
+        reason_commitment=commitments.reason,
         counts={
             "direct": len(direct),
             "derived": len(derived),
@@ -317,8 +327,8 @@ def build(
             "not_found": len(missing),
             "mentions_kept": facts.mentions_kept,
         },
-        matched=_commitments("record", openings.records),
-        missing=_commitments("missing", openings.missing),
+        matched=commitments.matched,
+        missing=commitments.missing,
         surfaces=surfaces,
         components=tuple(facts.components),
         encoder=facts.encoder_digest,
@@ -329,7 +339,3 @@ def build(
         state=facts.state_digest,
     )
     return Receipt(seal(erasure.to_bytes(), signer), openings)
-
-
-def _commitments(kind: Kind, salts: Mapping[str, bytes]) -> tuple[str, ...]:
-    return tuple(sorted(commitment(kind, id, salt) for id, salt in salts.items()))

@@ -15,23 +15,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from forgetnet.audit import layout, residue, trace
-from forgetnet.errors import InvalidScope
+from forgetnet.errors import InvalidScope, StoreCorrupt
 from forgetnet.filters import under
+from forgetnet.forget.hidden import Hidden
 from forgetnet.forget.journal import Entry
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.statement import GUARANTEES, INFLUENCES, SCOPES
 from forgetnet.forget.surfaces import Check, Surface, SurfaceStatus, judge
-from forgetnet.retrieve import cone_of
 from forgetnet.store import Floats, Query, Store
 
-__all__ = ["LEVELS", "Look", "Reopen", "vocabulary"]
+__all__ = ["LEVELS", "RESUMED", "Look", "Reopen", "vocabulary"]
 
 Reopen = Callable[[], contextlib.AbstractContextManager[Store]]
 
 LEVELS = ("auto", "touched", "full")
+RESUMED = (
+    "what only a search of raw bytes could see, since this forget was cut short and finished later",
+    "the openings of its commitments, lost in that moment unless they were saved from the error",
+)
+"""What else the receipt of a resumed look says it doesn't cover."""
+
 _ASKED, _REASKED = "asked by id and subject", "reopened, asked by id and subject"
 _SEARCHED, _RESEARCHED = "searched by its own vectors", "reopened, searched by "
+_LISTED, _RELISTED = "searched for all there is", "reopened, searched for all by "
 _EVERY, _TOUCHED, _RAW = "every file decoded", "touched files decoded", " and searched raw"
 _STRAYS, _OTHERS = "nothing lies about that no leaf names", "the other files are as they were"
 _AGAIN, _NOTHING = "path and cone asked again", "nothing to look for"
@@ -41,6 +50,7 @@ _IN_MEMORY = "delete from memory"
 _UNTRAINED = "remove the rows; nothing in the index is trained"
 _SAID = frozenset(
     {
+        *(*RESUMED, _LISTED),
         *(_ASKED, _REASKED, _SEARCHED, _EVERY, _TOUCHED, _EVERY + _RAW, _TOUCHED + _RAW, _STRAYS),
         *(_OTHERS, _AGAIN, _NOTHING, _ROWS, _VECTORS, _ON_DISK, _IN_MEMORY, _UNTRAINED),
         *(*LEVELS, *SCOPES, *INFLUENCES, *GUARANTEES),
@@ -67,6 +77,8 @@ class Look:
         control: things found in the files before the deletion, and things expected.
         probed: the same for searches.
         needles, vectors, subject, topic: what is looked for in plain; gone after a crash.
+        hidden: the subject or topic in hashes, which stay.
+        again: whether this look was taken up after a crash.
         words: what receipts say whatever they are about.
         others: files that the purge must not touch, with size and time of change.
     """
@@ -83,7 +95,9 @@ class Look:
     needles: residue.Needles | None = field(default=None, repr=False)
     vectors: list[tuple[str, Floats]] = field(default_factory=list, repr=False)
     subject: str | None = field(default=None, repr=False)
-    topic: tuple[str, bytes] | None = field(default=None, repr=False)
+    topic: str | None = field(default=None, repr=False)
+    hidden: Hidden | None = field(default=None, repr=False)
+    again: bool = False
     words: frozenset[str] = frozenset()
     others: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
@@ -118,7 +132,8 @@ class Look:
             needles=residue.Needles(records, content, salt=hashing),
             words=words,
             subject=scope.subject,
-            topic=None if scope.topic is None else (scope.topic, salt),
+            topic=scope.topic,
+            hidden=Hidden.of(scope, hashing=hashing, salt=salt),
         )
         look.vectors = list(zip(plan.ids, content, strict=True))[:_PROBES]
         look._control()
@@ -145,19 +160,33 @@ class Look:
 
     @classmethod
     def resumed(cls, store: Store, root: Path | None, reopen: Reopen, entry: Entry) -> Look:
-        """Take up a look after a crash: hashes and controls are known, plain bytes no longer."""
+        """Take up a look after a crash: hashes and controls are known, plain bytes no longer.
+
+        Raises:
+            StoreCorrupt: the journal's entry can't be read.
+        """
         plain: dict[str, Any] = entry.look
-        return cls(
-            store,
-            root,
-            reopen,
-            entry.plan.ids,
-            full=True,
-            traces=residue.Traces.from_plain(plain["traces"]),
-            known=int(plain["known"]),
-            control=(int(plain["control"][0]), int(plain["control"][1])),
-            words=frozenset(plain["words"]),
-        )
+        try:
+            traces = residue.Traces.from_plain(plain["traces"])
+            return cls(
+                store,
+                root,
+                reopen,
+                entry.plan.ids,
+                full=True,
+                traces=traces,
+                known=int(plain["known"]),
+                control=(int(plain["control"][0]), int(plain["control"][1])),
+                probed=(int(plain["probed"][0]), int(plain["probed"][1])),
+                hidden=Hidden.from_plain(plain["hidden"], hashing=traces.salt),
+                again=True,
+                words=frozenset(plain["words"]),
+            )
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise StoreCorrupt(
+                f"the journal entry {entry.name} can't be read, so a forget that was under way "
+                "can't be finished; restore the file from a backup"
+            ) from error
 
     def to_plain(self) -> dict[str, Any]:
         """Return what a resumed look needs, as JSON without any plain text."""
@@ -165,6 +194,8 @@ class Look:
             "traces": self.traces.to_plain(),
             "known": self.known,
             "control": list(self.control),
+            "probed": list(self.probed),
+            "hidden": None if self.hidden is None else self.hidden.to_plain(),
             "words": sorted(self.words),
         }
 
@@ -173,14 +204,15 @@ class Look:
     def after(self) -> list[Surface]:
         """Look again: what is on disk, what the store answers, what a fresh opening answers."""
         rows = [self._asked(self.store, _ASKED)]
-        searched = self._searched(self.store, _SEARCHED, "")
+        searched = self._searched(self.store, _LISTED if self.again else _SEARCHED, "")
         if self.root is not None:
             rows += self._scanned(self.root)
         if self.full and self.root is not None:
             with self.reopen() as fresh:
                 rows.append(self._asked(fresh, _REASKED))
                 for path in fresh.capabilities.search_paths:
-                    searched += self._searched(fresh, _RESEARCHED + path, path)
+                    name = (_RELISTED if self.again else _RESEARCHED) + path
+                    searched += self._searched(fresh, name, path)
         rows += self._witnesses()
         return [
             judge(
@@ -190,25 +222,20 @@ class Look:
                 checks=rows,
                 supported=self.store.capabilities.physical_purge,
             ),
-            *self._vectors(searched),
-        ]
-
-    def _vectors(self, searched: list[Check]) -> list[Surface]:
-        if self.ids and not searched:
-            return []
-        return [
             judge(
                 _VECTORS,
                 count=len(self.ids),
                 method=_UNTRAINED,
                 checks=searched or [Check(check=_NOTHING, hits=0)],
-            )
+            ),
         ]
 
     def _asked(self, store: Store, name: str) -> Check:
         hits = len(store.get(self.ids))
         if self.subject is not None:
             hits += store.count({"subject": self.subject})
+        elif self.again and self.hidden is not None:
+            hits += self.hidden.owned(store)
         return Check(
             check=name,
             hits=hits,
@@ -218,18 +245,25 @@ class Look:
         )
 
     def _searched(self, store: Store, name: str, path: str) -> list[Check]:
-        if not self.vectors:
+        if not self.ids:
             return []
-        gone = set(self.ids)
-        hits = 0
-        for _, vector in self.vectors:
-            hits += sum(i in gone for i, _ in store.search(Query(vector, _NEAREST), path))
+        gone, (found, expected) = set(self.ids), self.probed
+        if self.again:
+            # No vector is known any more; but what answers any search answers one for everything.
+            live = store.count()
+            anything = np.eye(1, self.traces.dim, dtype=np.float32)[0]
+            answers = [i for i, _ in store.search(Query(anything, live + len(gone)), path)]
+            found, expected = found + len(set(answers) - gone), expected + live
+        else:
+            answers = [
+                i for _, v in self.vectors for i, _ in store.search(Query(v, _NEAREST), path)
+            ]
         return [
             Check(
                 check=name,
-                hits=hits,
-                control_expected=self.probed[1],
-                control_found=self.probed[0],
+                hits=sum(i in gone for i in answers),
+                control_expected=expected,
+                control_found=found,
                 scope=self._scope,
             )
         ]
@@ -268,13 +302,15 @@ class Look:
 
     def _witnesses(self) -> list[Check]:
         """Ask both witnesses of a topic again."""
-        if self.topic is None:
+        hidden = self.hidden
+        if hidden is None or hidden.cone is None:
             return []
-        topic, salt = self.topic
-        path = {record.id for record in self.store.scan(under(topic))}
-        cone = self.store.cone(cone_of(topic, salt))
-        gone = set(self.ids)
-        return [Check(check=_AGAIN, hits=len(path) + len(cone & gone))]
+        if self.topic is not None:
+            path = self.store.count(under(self.topic))
+        else:
+            path = hidden.filed(self.store)
+        cone = self.store.cone(hidden.cone)
+        return [Check(check=_AGAIN, hits=path + len(cone & set(self.ids)))]
 
     @property
     def _scope(self) -> str:
