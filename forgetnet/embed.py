@@ -40,14 +40,25 @@ def embed(
         if len(found) != len(records):
             raise InvalidRecord(f"{len(records)} items came with {len(found)} vectors")
         return found
-    content = np.zeros((len(records), encoder.dim), np.float32)
-    own = [i for i, record in enumerate(records) if record.vector is not None]
-    if own:
-        rows = [np.asarray(records[i].vector, np.float32).ravel() for i in own]
-        if any(len(row) != encoder.dim for row in rows):
-            raise InvalidRecord(f"a vector's length isn't the {encoder.dim} of this memory")
-        content[own] = check_vectors(np.stack(rows), encoder.dim)
-    rest = [i for i, record in enumerate(records) if record.vector is None]
-    if rest:
-        content[rest] = encoder.encode([records[i].text or "" for i in rest], progress=progress)
+    brought = [record.vector for record in records if record.vector is not None]
+    found = check_vectors(_stack(brought, encoder.dim), encoder.dim)
+    if len(found) == len(records):
+        return found
+    has = np.array([record.vector is not None for record in records])
+    texts = [record.text or "" for record in records if record.vector is None]
+    content = np.empty((len(records), encoder.dim), np.float32)
+    content[has] = found
+    content[~has] = encoder.encode(texts, progress=progress)
     return content
+
+
+def _stack(vectors: Sequence[Floats], dim: int) -> Floats:
+    """Return vectors as (n, dim) float32."""
+    if set(map(type, vectors)) == {np.ndarray} and {v.shape for v in vectors} == {(dim,)}:
+        flat = np.concatenate(vectors)
+        if flat.dtype == np.float32:
+            return flat.reshape(-1, dim)
+    rows = [np.asarray(vector, np.float32).ravel() for vector in vectors]
+    if any(len(row) != dim for row in rows):
+        raise InvalidRecord(f"a vector's length isn't the {dim} of this memory")
+    return np.stack(rows) if rows else np.zeros((0, dim), np.float32)

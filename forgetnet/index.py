@@ -146,6 +146,10 @@ class FlatIndex:
         if spare > 0:
             del self._blocks[-spare:]
 
+    def sort(self, ids: Iterable[str]) -> list[str]:
+        """Return present ids in the order in which their rows lie: the quickest to gather."""
+        return sorted(ids, key=self._slots.__getitem__)
+
     def vectors(self, ids: Sequence[str]) -> tuple[Floats, Floats]:
         """Return (n, d) content and (n, 17) place of present ids, in order."""
         slots = np.fromiter(map(self._slots.__getitem__, ids), np.int64, len(ids))
@@ -160,10 +164,16 @@ class FlatIndex:
             for i, slot in enumerate(slots.tolist()):
                 out[i] = self._blocks[slot // _BLOCK][slot % _BLOCK]
             return out
-        blocks = slots // _BLOCK
-        for block in np.unique(blocks).tolist():
-            mask = blocks == block
-            out[mask] = self._blocks[block][slots[mask] % _BLOCK]
+        if (slots[1:] > slots[:-1]).all():
+            for start, rows in self._rows():
+                first, last = np.searchsorted(slots, [start, start + len(rows)]).tolist()
+                # The mode is the one that copies straight to where the rows belong.
+                np.take(rows, slots[first:last] - start, 0, out[first:last], "clip")
+            return out
+        blocks, offsets = np.divmod(slots, _BLOCK)
+        for block in np.flatnonzero(np.bincount(blocks)).tolist():
+            mine = np.flatnonzero(blocks == block)
+            out[mine] = self._blocks[block][offsets[mine]]
         return out
 
     def _rows(self) -> Iterator[tuple[int, Floats]]:

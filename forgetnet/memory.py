@@ -14,6 +14,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, overload
 
+import numpy as np
+
+from forgetnet.batch import complete, normalise_all, uncollected
+from forgetnet.component import Component
 from forgetnet.embed import embed
 from forgetnet.encode import Encoder
 from forgetnet.errors import ForgetNetError, InvalidRecord, InvalidScope, StoreError
@@ -27,7 +31,7 @@ from forgetnet.forget.receipt import Receipt
 from forgetnet.geometry import codes
 from forgetnet.opening import Key, Parts, open_parts
 from forgetnet.reader import Reader, now
-from forgetnet.record import Deleted, Record, as_names, complete, new_ids, normalise, split_topic
+from forgetnet.record import Deleted, Record, as_names, normalise, split_topic
 from forgetnet.store import Floats
 
 __all__ = ["KEEP", "Keep", "Memory"]
@@ -45,8 +49,14 @@ KEEP = Keep.KEEP
 class Memory(Reader):
     """A deletable memory; open one with :meth:`Memory.open`."""
 
-    def __init__(self, parts: Parts, *, clock: Callable[[], datetime] = now) -> None:
-        super().__init__(parts.store, parts.encoder, parts.home, clock)
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        clock: Callable[[], datetime] = now,
+        components: Sequence[Component] = (),
+    ) -> None:
+        super().__init__(parts, clock)
         self._office = Office(
             store=parts.store,
             signer=derive_signer(parts.home.secret),
@@ -57,6 +67,7 @@ class Memory(Reader):
             readonly=parts.home.readonly,
             encoder_digest=hashlib.sha256(parts.encoder.digest.encode()).hexdigest(),
             clock=clock,
+            components=components,
         )
 
     @classmethod
@@ -89,9 +100,10 @@ class Memory(Reader):
             Unsupported: the engine or the encoder isn't installed.
         """
         parts = open_parts(str(path_or_url), encoder, key, readonly=readonly)
-        memory = cls(parts, clock=clock)
         done = False
         try:
+            _refuse_model(parts)
+            memory = cls(parts, clock=clock)
             if not readonly:
                 settle(memory._office)
             done = True
@@ -99,6 +111,11 @@ class Memory(Reader):
             if not done:
                 parts.store.close()
         return memory
+
+    def settle(self) -> list[Receipt]:
+        """Finish every forget that was cut short, and return their receipts."""
+        with self._lock:
+            return settle(self._office)
 
     @property
     def public_key(self) -> bytes:
@@ -155,15 +172,18 @@ class Memory(Reader):
         raw = complete(given, common, [ids] if isinstance(ids, str) else ids)
         with self._lock:
             settle(self._office)
-            moment = self._clock()
-            fresh = new_ids(len(raw))
-            records = [normalise(r, moment, i) for r, i in zip(raw, fresh, strict=True)]
+            with uncollected(len(raw)):
+                records = normalise_all(raw, self._clock())
             content = embed(self._encoder, raw, vectors, progress=progress)
-            self._store.add(records, content, self._places(records))
+            with uncollected(len(raw)):
+                self._store.add(records, content, self._places(records))
         return [record.id for record in records]
 
     def _places(self, records: Sequence[Record]) -> Floats:
-        return codes.places([split_topic(record.topic) for record in records], self._salt)
+        topics = [record.topic for record in records]
+        number = {topic: i for i, topic in enumerate(dict.fromkeys(topics))}
+        distinct = codes.places([split_topic(topic) for topic in number], self._salt)
+        return distinct[np.fromiter(map(number.__getitem__, topics), np.intp, len(topics))]
 
     def update(
         self,
@@ -361,3 +381,17 @@ class Memory(Reader):
                     f"and the rest isn't: {error}; import the file again to go on from there"
                 ) from error
         return ids
+
+
+def _refuse_model(parts: Parts) -> None:
+    """Refuse to change the memory of a model by itself: its experts would go on knowing.
+
+    Raises:
+        StoreError: with how to open it.
+    """
+    experts = parts.home.path("experts", "manifest.json")
+    if experts is not None and experts.exists() and not parts.home.readonly:
+        raise StoreError(
+            f"{parts.home.root} is a model with experts, which must forget what its memory "
+            "forgets; open it with ForgetNet.open, or for reading with readonly=True"
+        )

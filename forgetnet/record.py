@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -30,10 +30,8 @@ __all__ = [
     "canonical_bytes",
     "canonical_json",
     "check_record",
-    "complete",
     "id_hash",
     "new_id",
-    "new_ids",
     "normalise",
     "split_topic",
     "utc",
@@ -127,12 +125,6 @@ class Stats:
 def new_id() -> str:
     """Draw a random id: 128 bits, in hexadecimal."""
     return os.urandom(16).hex()
-
-
-def new_ids(n: int) -> list[str]:
-    """Draw n random ids at once."""
-    drawn = os.urandom(16 * n).hex()
-    return [drawn[start : start + 32] for start in range(0, len(drawn), 32)]
 
 
 def id_hash(record_id: str) -> bytes:
@@ -266,10 +258,8 @@ def _check(record: Record, record_id: str) -> tuple[list[str], dict[str, Any]]:
     return faults, metadata
 
 
-def normalise(record: Record, now: datetime, fresh_id: str = "") -> Record:
+def normalise(record: Record, now: datetime) -> Record:
     """Fill in id and time, put times in UTC, order the names, drop the vector.
-
-    A record without id gets ``fresh_id``, or a random one.
 
     Metadata are copied, so that nothing the caller does to them later changes the record.
 
@@ -284,7 +274,7 @@ def normalise(record: Record, now: datetime, fresh_id: str = "") -> Record:
     # In the order of the fields: keywords cost as much as all the checks.
     return Record(
         record.text,
-        record.id or fresh_id or new_id(),
+        record.id or new_id(),
         record.subject,
         record.topic,
         tuple(sorted(set(mentions))) if mentions else (),
@@ -329,38 +319,3 @@ def canonical_bytes(record: Record, content: bytes, place: bytes) -> bytes:
 def as_names(names: Sequence[str] | str) -> tuple[str, ...]:
     """Return names as a tuple; a string is one name."""
     return (names,) if isinstance(names, str) else tuple(names)
-
-
-def complete(
-    items: Sequence[str | Record], common: Record, ids: Sequence[str] | None
-) -> Sequence[Record]:
-    """Make records of texts, and fill in what records leave open, from the common fields.
-
-    Raises:
-        InvalidRecord: an item is neither a text nor a record, or there are not as many ids.
-    """
-    if ids is not None and len(ids) != len(items):
-        raise InvalidRecord(f"{len(items)} items came with {len(ids)} ids")
-    if ids is None and common == _BLANK and all(type(item) is Record for item in items):
-        return [item for item in items if isinstance(item, Record)]
-    return [_complete(item, common, ids[i] if ids else "") for i, item in enumerate(items)]
-
-
-def _complete(item: str | Record, common: Record, record_id: str) -> Record:
-    if isinstance(item, str):
-        return replace(common, text=item, id=record_id)
-    if not isinstance(item, Record):
-        raise InvalidRecord(f"can't store a {type(item).__name__}; give texts or Records")
-    return replace(
-        item,
-        id=item.id or record_id,
-        subject=item.subject if item.subject is not None else common.subject,
-        topic=item.topic if item.topic is not None else common.topic,
-        metadata=item.metadata or common.metadata,
-        mentions=item.mentions or common.mentions,
-        derived_from=item.derived_from or common.derived_from,
-        expires_at=item.expires_at or common.expires_at,
-    )
-
-
-_BLANK = Record(text="")

@@ -41,30 +41,37 @@ def check_batch(
         InvalidRecord: vectors aren't (n, dim) unit vectors, places aren't (n, 17) finite numbers,
             an id comes twice, or is live already and ``replace`` is off.
     """
-    _check_matrix("content vectors", content, len(records), dim)
-    _check_matrix("places", place, len(records), PLACE_DIM)
+    _check_shape("content vectors", content, len(records), dim)
+    _check_shape("places", place, len(records), PLACE_DIM)
     squares = np.einsum("ij,ij->i", content, content)
-    if len(long := np.flatnonzero(np.abs(squares - 1.0) > _UNIT)):
-        ids = _some([records[i].id for i in long.tolist()])
+    unit = np.abs(squares - 1.0) <= _UNIT
+    if not unit.all():
+        _check_finite("content vectors", content)
+        ids = _some([records[i].id for i in np.flatnonzero(~unit).tolist()])
         raise InvalidRecord(f"vectors that don't have length 1: {ids}; nothing was stored")
+    _check_finite("places", place)
     ids_seen = {record.id for record in records}
     if len(ids_seen) < len(records):
         counts = Counter(record.id for record in records)
         twice = _some([i for i, n in counts.items() if n > 1])
         raise InvalidRecord(f"ids that come twice in one batch: {twice}; nothing was stored")
-    if not replace and (known := [i for i in ids_seen if i in live]):
+    if not replace and not live.keys().isdisjoint(ids_seen):
+        known = [i for i in ids_seen if i in live]
         raise InvalidRecord(
             f"ids that are stored already: {_some(known)}; use update to change a record; "
             "nothing was stored"
         )
 
 
-def _check_matrix(name: str, values: Floats, n: int, width: int) -> None:
+def _check_shape(name: str, values: Floats, n: int, width: int) -> None:
     if values.shape != (n, width):
         raise InvalidRecord(
             f"{n} records need {name} of the shape {(n, width)}, not {values.shape}; "
             "nothing was stored"
         )
+
+
+def _check_finite(name: str, values: Floats) -> None:
     if not np.isfinite(values).all():
         raise InvalidRecord(f"{name} hold NaN or infinite numbers; nothing was stored")
 
@@ -111,9 +118,13 @@ class Table:
         subjects, topics = self._by["subject"], self._by["topic"]
         for i, record in zip(ids, records, strict=True):
             if (subject := record.subject) is not None:
-                subjects.setdefault(subject, {})[i] = None
+                if (group := subjects.get(subject)) is None:
+                    group = subjects[subject] = {}
+                group[i] = None
             if (topic := record.topic) is not None:
-                topics.setdefault(topic, {})[i] = None
+                if (group := topics.get(topic)) is None:
+                    group = topics[topic] = {}
+                group[i] = None
             if record.expires_at is not None:
                 self._expiring[i] = None
             for name in _MANY if record.mentions or record.derived_from else ():
@@ -169,6 +180,10 @@ class Table:
     def values(self, name: str) -> dict[str, int]:
         """Count the live records by value of ``subject``, ``topic``, ``mentions`` or so."""
         return {value: len(group) for value, group in self._by[name].items()}
+
+    def has(self, name: str, value: str) -> bool:
+        """Tell whether a live record has this ``subject``, ``topic`` or so."""
+        return value in self._by[name]
 
     def search(self, query: Query) -> list[tuple[str, float]]:
         """Answer a query exactly; see :meth:`forgetnet.store.Store.search`."""

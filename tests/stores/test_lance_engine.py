@@ -14,6 +14,7 @@ from forgetnet.errors import StoreCorrupt, StoreError
 from forgetnet.store import Query, StoreConfig
 from forgetnet_stores.lance import LanceStore, native, state
 from forgetnet_stores.lance.catalogue import Manifest
+from forgetnet_stores.lance.tail import read_frames
 from tests.contract.kit import DIM, config, fill, record, rows_on_disk, strays, vectors
 
 
@@ -55,6 +56,21 @@ def test_a_batch_too_small_to_rewrite_pieces_goes_to_the_tails(
     fill(store, [record("one more", subject="s1")], seed=1)
     assert written(home) == before
     assert list(home.glob("tails/*"))
+
+
+def test_no_byte_of_a_record_is_in_the_tail_of_another_leaf(home: Path) -> None:
+    store = LanceStore(home, config(100))
+    fill(store, [record(f"old {i}", subject=f"s{i}") for i in range(700)])
+    names = [f"<{i:05}>" for i in range(270)]
+    come = [record(n + "i" * len(n) * (i % 9), subject=f"s{i}") for i, n in enumerate(names)]
+    fill(store, come, seed=1)
+    tails = list(home.glob("tails/*"))
+    assert len(tails) > 2
+    for path in tails:
+        ids = [i for f in read_frames(path) for i in f.table().column("id").to_pylist()]
+        found = [name for name in names if name.encode() in path.read_bytes()]
+        assert found == sorted(i[:7] for i in ids)
+    store.close()
 
 
 def test_a_subject_larger_than_a_leaf_is_not_rewritten_at_each_add(

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetnet.errors import StoreCorrupt, StoreError, StoreLocked
-from forgetnet.files import shred, shred_tree, write_durable
+from forgetnet.files import shred, shred_tree, sync_dir, write_durable
 
 __all__ = [
     "FORMAT",
@@ -31,6 +31,7 @@ __all__ = [
     "Lock",
     "Manifest",
     "Pulse",
+    "prepare",
     "read_manifest",
     "remove_orphans",
 ]
@@ -305,3 +306,36 @@ class Pulse:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
+
+
+def prepare(root: Path, dim: int, cap: int) -> Lock:
+    """Make a new store's folders, or find those of an old one; take the writer's lock.
+
+    Raises:
+        OSError: the folder can't be made or written.
+        StoreCorrupt: it holds something else.
+        StoreLocked: another process writes to it.
+    """
+    manifest = root / "manifest.json"
+    if not manifest.exists() and root.exists():
+        known = {"pieces", "tails", "lock", "pulse"}
+        if not root.is_dir() or any(
+            p.name not in known and not p.match(TEMPORARY) for p in root.iterdir()
+        ):
+            raise StoreCorrupt(
+                f"{root} holds other things and is not a store of ForgetNet; name an empty or a "
+                "new folder"
+            )
+    for folder in ("pieces", "tails"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    lock = Lock(root / "lock")
+    made = False
+    try:
+        if not manifest.exists():
+            Manifest(dim, cap).save(root)
+            sync_dir(root.parent)
+        made = True
+    finally:
+        if not made:
+            lock.release()
+    return lock

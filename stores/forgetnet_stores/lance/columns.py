@@ -80,15 +80,6 @@ def schema(dim: int) -> pa.Schema:
     return pa.schema([field.with_metadata(_UNCOMPRESSED) for field in plain])
 
 
-def _moments(moments: Sequence[datetime | None]) -> pa.Array:
-    known: dict[datetime | None, int | None] = {None: None}
-    for moment in set(moments) - {None}:
-        if moment is not None:
-            since = moment - _EPOCH
-            known[moment] = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    return pa.array([known[moment] for moment in moments], pa.int64()).cast(_MOMENT)
-
-
 def _fixed(values: Floats) -> pa.FixedSizeListArray:
     flat = pa.array(np.ascontiguousarray(values, np.float32).ravel())
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
@@ -98,7 +89,9 @@ def _strings(values: Sequence[str | None]) -> pa.Array:
     return pa.array(values, pa.string())
 
 
-def _lists(values: Sequence[tuple[str, ...]]) -> pa.Array:
+def _lists(values: list[tuple[str, ...]]) -> pa.Array:
+    if values.count(()) == len(values):
+        return pa.array(values, _NAMES)
     lengths = np.fromiter(map(len, values), np.int64, len(values))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     words = _strings([word for value in values for word in value])
@@ -117,8 +110,8 @@ def to_arrow(rows: Rows) -> pa.Table:
         _lists([r.mentions for r in records]),
         _lists([r.derived_from for r in records]),
         _strings(["{}" if not r.metadata else canonical_json(dict(r.metadata)) for r in records]),
-        _moments([r.created_at for r in records]),
-        _moments([r.expires_at for r in records]),
+        pa.array([r.created_at for r in records], _MOMENT),
+        pa.array([r.expires_at for r in records], _MOMENT),
         _fixed(rows.content),
         _fixed(rows.place),
     ]

@@ -11,25 +11,28 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from forgetnet.errors import StoreCorrupt, StoreError
-from forgetnet.files import append_durable, sync_dir, truncate_durable
+from forgetnet.files import append_durable, truncate_durable
 from forgetnet.filters import Filter
 from forgetnet.record import Record
 from forgetnet.shards import regions
 from forgetnet.store import Capabilities, Cone, Floats, Purged, Query, StoreConfig
 from forgetnet.table import check_batch
-from forgetnet_stores.lance.catalogue import TEMPORARY, Leaf, Lock, Manifest, Pulse
-from forgetnet_stores.lance.columns import Rows, dead_batch, to_arrow
-from forgetnet_stores.lance.fold import Batch, fold, sweep
+from forgetnet_stores.lance.catalogue import Leaf, Manifest, Pulse, prepare
+from forgetnet_stores.lance.columns import Rows, dead_batch
+from forgetnet_stores.lance.fold import WRITERS, Batch, fold, sweep
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.native import native_cone, native_search
 from forgetnet_stores.lance.pieces import piece_path
-from forgetnet_stores.lance.state import Group, State
+from forgetnet_stores.lance.state import State
+from forgetnet_stores.lance.swap import Swap
 from forgetnet_stores.lance.tail import encode_frame
 
 __all__ = ["LanceStore"]
@@ -54,7 +57,7 @@ class LanceStore:
     def __init__(self, path: Path, config: StoreConfig) -> None:
         try:
             self._root = path.expanduser().resolve()
-            self._lock = None if config.readonly else _prepare(self._root, config)
+            self._lock = None if config.readonly else prepare(self._root, config.dim, config.cap)
         except (OSError, ValueError, RuntimeError) as error:
             raise StoreError(
                 f"can't open a store at {str(path)[:200]!r}: "
@@ -128,18 +131,15 @@ class LanceStore:
             return
         keys = np.frombuffer(os.urandom(8 * len(records)), np.uint64)
         rows = Rows(keys, records, content, place)
-        old = [r.id for r in records if r.id in state.keys] if replace else []
-        groups = state.group(records)
+        swap = Swap(state, rows, [r.id for r in records if r.id in state.keys] if replace else [])
+        groups = swap.groups
         held = sum(len(f.members) for p in groups if (f := state.manifest.leaves.get(p)))
         with self._change():
             # Writing the touched pieces anew must cost at most three times the batch itself.
             if len(records) >= _LARGE and 2 * len(records) >= held:
-                self._add_large(rows, groups, old)
+                self._add_large(swap)
                 return
-            parts = {p: rows.take(group.positions) for p, group in groups.items()}
-            self._append(parts, self._dead(old))
-            state.leave(old)
-            state.join(rows, groups)
+            self._append(self._dead(swap.old), swap)
             full = [p for p in groups if _is_full(state.manifest.leaves[p], state.manifest.cap)]
             if full:
                 # The rows are durable in the tails already; a full disk only puts this off.
@@ -152,35 +152,54 @@ class LanceStore:
         keys = self._state.keys
         return {p: [keys[ids[i]] for i in group.positions] for p, group in groups.items()}
 
-    def _append(self, adds: Mapping[str, Rows], dead: Mapping[str, Sequence[int]]) -> None:
-        """Make one batch durable as frames in the tails of its leaves."""
-        state, manifest = self._state, self._state.manifest
-        tables = [(p, dead_batch(keys)) for p, keys in dead.items()]
-        tables += [(p, to_arrow(rows)) for p, rows in adds.items()]
-        frames = [
-            (prefix, encode_frame(table, manifest.sequence + 1, part, len(tables)))
-            for part, (prefix, table) in enumerate(tables)
-        ]
+    def _append(self, dead: Mapping[str, Sequence[int]], swap: Swap | None = None) -> None:
+        """Make one batch durable as frames in the tails of its leaves, then what counts."""
+        manifest = self._state.manifest
+        adds = {} if swap is None else swap.tables()
+        tables = [*((p, dead_batch(keys)) for p, keys in dead.items()), *adds.items()]
         new = [prefix for prefix in adds if prefix not in manifest.leaves]
         manifest.leaves.update({prefix: Leaf(prefix) for prefix in new})
-        sizes = {prefix: manifest.leaves[prefix].tail_bytes for prefix, _ in frames}
+        sizes = {prefix: manifest.leaves[prefix].tail_bytes for prefix, _ in tables}
         try:
             if new:
                 self._commit(manifest)
-            for prefix, frame in frames:
-                append_durable(tail_path(self._root, manifest.leaves[prefix].name), frame)
+            grown = self._write_frames(tables, swap)
         except OSError as error:
             self._take_back(sizes)
-            state.leftovers += [manifest.leaves.pop(prefix).name for prefix in new]
+            if swap is not None:
+                swap.undo()
+            self._state.leftovers += [manifest.leaves.pop(prefix).name for prefix in new]
             raise _Undone(f"can't write to {self._root}: {error}; nothing was changed") from error
         manifest.sequence += 1
-        for prefix, frame in frames:
-            manifest.leaves[prefix].tail_bytes += len(frame)
+        for (prefix, _), size in zip(tables, grown, strict=True):
+            manifest.leaves[prefix].tail_bytes += size
             manifest.leaves[prefix].frames += 1
         for prefix, keys in dead.items():
             manifest.leaves[prefix].dead.update(keys)
         if new:
-            state.replace(manifest)
+            self._state.replace(manifest)
+
+    def _write_frames(
+        self, tables: Sequence[tuple[str, pa.Table]], swap: Swap | None
+    ) -> Sequence[int]:
+        """Append a batch's frames durably, and change memory while the disk is busy."""
+        leaves, sequence = self._state.manifest.leaves, self._state.manifest.sequence + 1
+
+        def write(part: int) -> int:
+            prefix, table = tables[part]
+            frame = encode_frame(table, sequence, part, len(tables))
+            append_durable(tail_path(self._root, leaves[prefix].name), frame)
+            return len(frame)
+
+        if swap is None or len(swap.rows) < _LARGE:
+            sizes = [write(part) for part in range(len(tables))]
+            if swap is not None:
+                swap.settle()
+            return sizes
+        with ThreadPoolExecutor(WRITERS) as pool:
+            started = [pool.submit(write, part) for part in range(len(tables))]
+            swap.settle()
+            return [future.result() for future in started]
 
     def _take_back(self, sizes: Mapping[str, int]) -> None:
         """Cut tails back to what they were before a batch that failed."""
@@ -198,33 +217,17 @@ class LanceStore:
         manifest.save(self._root)
         self._sealed = manifest.sequence
 
-    def _add_large(self, rows: Rows, groups: Mapping[str, Group], old: Sequence[str]) -> None:
+    def _add_large(self, swap: Swap) -> None:
         """Write a large batch straight into pieces, and into memory meanwhile; or undo both."""
         state = self._state
-        before = [state.table.records[i] for i in old]
-        content, place = state.table.vectors(old)
-        keys = np.array([state.keys[i] for i in old], np.uint64)
-        homes = state.group(before)
-        touched = [*groups, *homes]
         present = dict(state.manifest.leaves)
-        for prefix in touched:
+        for prefix in swap.touched:
             state.manifest.leaves.setdefault(prefix, Leaf(prefix))
-        ids = [record.id for record in rows.records]
-        state.leave(old)
-        state.count_in(ids, groups)
-        settled = []
-
-        def settle() -> None:
-            state.add(rows, ids)
-            settled.append(True)
-
+        swap.begin()
         try:
-            fold(state, touched, self._commit, Batch(rows, settle))
+            fold(state, swap.touched, self._commit, Batch(swap.rows, swap.settle))
         except OSError as error:
-            if not settled:
-                settle()
-            state.leave(ids)
-            state.join(Rows(keys, before, content, place), homes)
+            swap.undo()
             state.manifest.leaves = present
             raise _Undone(f"can't write to {self._root}: {error}; nothing was stored") from error
 
@@ -234,7 +237,7 @@ class LanceStore:
         live = [i for i in dict.fromkeys(ids) if i in state.keys]
         if live:
             with self._change():
-                self._append({}, self._dead(live))
+                self._append(self._dead(live))
                 state.leave(live)
         return live
 
@@ -359,36 +362,3 @@ def _is_full(leaf: Leaf, cap: int) -> bool:
     if leaf.tail_bytes > max(_TAIL_BYTES, leaf.piece_bytes) or leaf.frames > _TAIL_FRAMES:
         return True
     return len(leaf.members) > cap and len(leaf.keys) > 1
-
-
-def _prepare(root: Path, config: StoreConfig) -> Lock:
-    """Make a new store's folders, or find those of an old one; take the writer's lock.
-
-    Raises:
-        OSError: the folder can't be made or written.
-        StoreCorrupt: it holds something else.
-        StoreLocked: another process writes to it.
-    """
-    manifest = root / "manifest.json"
-    if not manifest.exists() and root.exists():
-        known = {"pieces", "tails", "lock", "pulse"}
-        if not root.is_dir() or any(
-            p.name not in known and not p.match(TEMPORARY) for p in root.iterdir()
-        ):
-            raise StoreCorrupt(
-                f"{root} holds other things and is not a store of ForgetNet; name an empty or a "
-                "new folder"
-            )
-    for folder in ("pieces", "tails"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    lock = Lock(root / "lock")
-    made = False
-    try:
-        if not manifest.exists():
-            Manifest(config.dim, config.cap).save(root)
-            sync_dir(root.parent)
-        made = True
-    finally:
-        if not made:
-            lock.release()
-    return lock

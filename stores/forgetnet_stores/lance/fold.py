@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,11 @@ from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.pieces import piece_path, write_piece
 from forgetnet_stores.lance.state import State
 
-__all__ = ["Batch", "fold", "sweep"]
+__all__ = ["WRITERS", "Batch", "fold", "sweep"]
 
+Ints = npt.NDArray[np.int64]
 # More than there are cores: most of a writer's time is waiting for the disk.
-_WRITERS = 4
+WRITERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +104,19 @@ def _write(state: State, fresh: Sequence[Leaf], batch: Batch | None) -> None:
     records = () if batch is None else batch.rows.records
     positions = {record.id: i for i, record in enumerate(records)}
     come = None if batch is None else to_arrow(batch.rows)
-    with ThreadPoolExecutor(_WRITERS) as pool:
+    with ThreadPoolExecutor(WRITERS) as pool:
         started: list[Future[None]] = []
         gathered: deque[Future[None]] = deque()  # those that hold rows, so only a few at a time
         for leaf in fresh:
-            ids = sorted(leaf.members, key=id_hash)
-            chosen = np.fromiter((positions.get(i, -1) for i in ids), np.int64, len(ids))
-            known = [i for i, at in zip(ids, chosen.tolist(), strict=True) if at < 0]
-            if len(gathered) > _WRITERS:
+            known = [i for i in leaf.members if i not in positions] if positions else leaf.members
+            if len(gathered) > WRITERS:
                 gathered.popleft().result()
             rest = _rows(state, known) if known else None
-            started.append(pool.submit(_write_one, state.root, leaf, come, chosen, rest))
+            new = [i for i in leaf.members if i in positions] if positions else []
+            chosen = np.fromiter(map(positions.__getitem__, new), np.int64, len(new))
+            ids = new if rest is None else new + [record.id for record in rest.records]
+            make = partial(_piece, ids, come, chosen, rest)
+            started.append(pool.submit(_write_one, state.root, leaf, make))
             if known:
                 gathered.append(started[-1])
         if batch is not None:
@@ -123,23 +127,35 @@ def _write(state: State, fresh: Sequence[Leaf], batch: Batch | None) -> None:
         sync_dir(state.root / "pieces")
 
 
-def _write_one(
-    root: Path, leaf: Leaf, come: pa.Table, chosen: npt.NDArray[np.int64], rest: Rows | None
-) -> None:
-    """Write one piece of the chosen rows that came and, where there is a -1, of the rest."""
-    if rest is None:
-        table = come.take(chosen)
-    elif come is None or len(rest) == len(chosen):
-        table = to_arrow(rest)
-    else:
-        parts = pa.concat_tables([come.take(chosen[chosen >= 0]), to_arrow(rest)])
-        table = parts.combine_chunks().take(np.argsort(np.argsort(chosen < 0, kind="stable")))
+def _write_one(root: Path, leaf: Leaf, make: Callable[[], pa.Table]) -> None:
+    table = make()
     leaf.digest, leaf.piece_bytes = write_piece(piece_path(root, leaf.name), table)
-    leaf.rows = len(chosen)
+    leaf.rows = len(table)
 
 
-def _rows(state: State, ids: Sequence[str]) -> Rows:
-    """Gather live rows, in the order of ids."""
+def _piece(ids: Sequence[str], come: pa.Table, chosen: Ints, rest: Rows | None) -> pa.Table:
+    """Bring the chosen rows that came, and then the rest, into the canonical order."""
+    order = _order(ids)
+    if rest is None:
+        return come.take(chosen[order])
+    if not len(chosen):
+        return to_arrow(rest).take(order)
+    return pa.concat_tables([come.take(chosen), to_arrow(rest)]).combine_chunks().take(order)
+
+
+def _order(ids: Sequence[str]) -> Ints:
+    """Return the positions of ids in the order of their hashes."""
+    hashes = [id_hash(i) for i in ids]
+    heads = np.frombuffer(b"".join(hashes), ">u8")[::4].astype(np.uint64)
+    order = np.argsort(heads)
+    if (np.diff(heads[order]) == 0).any():  # two hashes begin with the same eight bytes
+        order = np.array(sorted(range(len(ids)), key=hashes.__getitem__))
+    return order
+
+
+def _rows(state: State, ids: Collection[str]) -> Rows:
+    """Gather live rows, in the order in which they lie in memory."""
+    ids = state.table.flat.sort(ids)
     keys = np.fromiter(map(state.keys.__getitem__, ids), np.uint64, len(ids))
     records = list(map(state.table.records.__getitem__, ids))
     return Rows(keys, records, *state.table.flat.vectors(ids))
@@ -151,11 +167,21 @@ def sweep(state: State) -> None:
     Raises:
         OSError: something couldn't be shredded; it stays in ``state.leftovers``.
     """
-    while state.leftovers:
-        name = state.leftovers[-1]
-        shred_tree(piece_path(state.root, name))
-        shred(tail_path(state.root, name))
-        state.leftovers.pop()
+    names, state.leftovers = state.leftovers, []
+
+    def erase(name: str) -> None:
+        done = False
+        try:
+            shred_tree(piece_path(state.root, name))
+            shred(tail_path(state.root, name))
+            done = True
+        finally:
+            if not done:
+                state.leftovers.append(name)
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for future in [pool.submit(erase, name) for name in names]:
+            future.result()
 
 
 def _give_up(state: State, fresh: Sequence[Leaf]) -> None:

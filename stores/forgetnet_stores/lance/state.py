@@ -53,6 +53,7 @@ class State:
     Attributes:
         table: live records and their vectors.
         keys: row key by live id.
+        shards: key in the shard map by live subject.
         manifest: leaves by prefix.
         inner: inner nodes of the shard map.
         leftovers: names of pieces and tails that no leaf names and that are still to be shredded.
@@ -67,6 +68,7 @@ class State:
     def _clear(self) -> None:
         self.table = Table(self.config.dim)
         self.keys: dict[str, int] = {}
+        self.shards: dict[str, str] = {}
         self.manifest = Manifest(self.config.dim, self.config.cap)
         self.inner: set[str] = set()
         self._seen = b""
@@ -228,7 +230,7 @@ class State:
                 "with the salt it was made with"
             )
         self.add(rows, ids)
-        leaf.join(ids, keys)
+        self._join(leaf, rows.records, keys)
 
     def add(self, rows: Rows, ids: Sequence[str]) -> None:
         """Put rows into memory that their leaves count."""
@@ -239,6 +241,8 @@ class State:
         """Remove records from the table; their leaves are the caller's to mend."""
         for record in self.table.remove(ids):
             del self.keys[record.id]
+            if record.subject is not None and not self.table.has("subject", record.subject):
+                self.shards.pop(record.subject, None)
 
     def group(self, records: Sequence[Record]) -> dict[str, Group]:
         """Sort records by leaf, present or still to come."""
@@ -248,7 +252,7 @@ class State:
             name = record.id if record.subject is None else record.subject
             found = known.get(name)
             if found is None:
-                key = shard_key(self.config.salt, name)
+                key = self.shards.get(name) or shard_key(self.config.salt, name)
                 prefix = find(self.inner, key)
                 found = known[name] = (key, groups.setdefault(prefix, Group([], [])))
             key, group = found
@@ -258,15 +262,19 @@ class State:
 
     def join(self, rows: Rows, groups: Mapping[str, Group]) -> None:
         """Take in rows, grouped, whose leaves are there."""
-        ids = [record.id for record in rows.records]
-        self.count_in(ids, groups)
-        self.add(rows, ids)
+        self.count_in(rows.records, groups)
+        self.add(rows, [record.id for record in rows.records])
 
-    def count_in(self, ids: Sequence[str], groups: Mapping[str, Group]) -> None:
+    def count_in(self, records: Sequence[Record], groups: Mapping[str, Group]) -> None:
         """Count rows, grouped, into their leaves, which are there."""
         for prefix, group in groups.items():
-            leaf = self.manifest.leaves[prefix]
-            leaf.join([ids[i] for i in group.positions], group.keys)
+            mine = [records[i] for i in group.positions]
+            self._join(self.manifest.leaves[prefix], mine, group.keys)
+
+    def _join(self, leaf: Leaf, records: Sequence[Record], keys: Sequence[str]) -> None:
+        leaf.join([record.id for record in records], keys)
+        pairs = zip(records, keys, strict=True)
+        self.shards.update({r.subject: key for r, key in pairs if r.subject is not None})
 
     def leave(self, ids: Sequence[str]) -> None:
         """Let live rows go."""
