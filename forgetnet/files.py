@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = [
@@ -20,7 +19,6 @@ __all__ = [
     "shred_tree",
     "sync_dir",
     "sync_inside",
-    "sync_tree",
     "truncate_durable",
     "write_durable",
 ]
@@ -168,13 +166,3 @@ def sync_inside(root: Path) -> None:
             finally:
                 os.close(fd)
         sync_dir(Path(folder))
-
-
-def sync_tree(roots: Iterable[Path]) -> None:
-    """Fsync every file and folder below ``roots``, files first, and the folders that hold them."""
-    parents = set()
-    for root in roots:
-        sync_inside(root)
-        parents.add(root.parent)
-    for parent in parents:
-        sync_dir(parent)

@@ -15,7 +15,7 @@ from forgetnet.files import (
     shred,
     shred_tree,
     sync_dir,
-    sync_tree,
+    sync_inside,
     truncate_durable,
     write_durable,
 )
@@ -194,12 +194,10 @@ def test_every_file_and_folder_is_synced(tmp_path: Path, monkeypatch: pytest.Mon
         real(fd)
 
     monkeypatch.setattr(os, "fsync", note)
-    sync_tree([tree])
-    assert set(synced) == {
-        str(p) for p in (tmp_path, tree, tree / "a", tree / "a/one", tree / "two")
-    }
+    sync_inside(tree)
+    assert set(synced) == {str(p) for p in (tree, tree / "a", tree / "a/one", tree / "two")}
     assert synced.index(str(tree / "a" / "one")) < synced.index(str(tree / "a"))
-    assert synced[-1] == str(tmp_path)
+    assert synced[-1] == str(tree)
     synced.clear()
     write_durable(tmp_path / "file", b"x")
     assert synced[-1] == str(tmp_path) and len(synced) == 2

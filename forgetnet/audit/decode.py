@@ -30,7 +30,7 @@ from forgetnet.errors import StoreCorrupt
 if TYPE_CHECKING:
     import lance.file
 
-__all__ = ["Frame", "Guard", "decode", "frames", "lance_batches", "lance_rows", "reader_of"]
+__all__ = ["Frame", "Guard", "decode", "frames", "lance_batches", "reader_of"]
 
 _HEADER = struct.Struct("<4sQIIQI")
 _FOOTER = struct.Struct("<QQQIIHH4s")
@@ -142,12 +142,6 @@ def _check_covered(path: Path, metadata: Any) -> None:
             position = max(position, end)
         if position != size:
             raise StoreCorrupt("a data file names bytes that it does not have")
-
-
-def lance_rows(path: Path) -> int:
-    """Return how many rows a Lance data file says it has; raises ``StoreCorrupt``."""
-    with Guard():
-        return int(reader_of(path).num_rows())
 
 
 def lance_batches(path: Path) -> Iterator[Part]:
