@@ -33,7 +33,7 @@ ODD: list[dict[str, Any]] = [
     *({"created_at": m} for m in (NOW.replace(tzinfo=None), "now", NOW.replace(year=1))),
     {"created_at": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5)))},
     {"expires_at": NOW.astimezone(timezone(timedelta(hours=2)))},
-    *({name: value} for name in ("text", "id", "subject", "topic") for value in ("\ud800", 3, b"x")),
+    *({name: x} for name in ("text", "id", "subject", "topic") for x in ("\ud800", 3, b"x")),
     *({"topic": topic} for topic in ("", "a//b", "/".join("abcdefg"))),
     {"subject": ""},
 ]

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +26,7 @@ from forgetnet.store import Capabilities, Cone, Floats, Purged, Query, StoreConf
 from forgetnet.table import check_batch
 from forgetnet_stores.lance.catalogue import Leaf, Manifest, Pulse, prepare
 from forgetnet_stores.lance.columns import Rows, dead_batch
-from forgetnet_stores.lance.fold import WRITERS, Batch, fold, sweep
+from forgetnet_stores.lance.fold import Batch, fold, sweep
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.native import native_cone, native_search
 from forgetnet_stores.lance.pieces import piece_path
@@ -132,19 +131,31 @@ class LanceStore:
         keys = np.frombuffer(os.urandom(8 * len(records)), np.uint64)
         rows = Rows(keys, records, content, place)
         swap = Swap(state, rows, [r.id for r in records if r.id in state.keys] if replace else [])
-        groups = swap.groups
-        held = sum(len(f.members) for p in groups if (f := state.manifest.leaves.get(p)))
         with self._change():
-            # Writing the touched pieces anew must cost at most three times the batch itself.
-            if len(records) >= _LARGE and 2 * len(records) >= held:
+            if self._is_large(swap):
                 self._add_large(swap)
                 return
             self._append(self._dead(swap.old), swap)
-            full = [p for p in groups if _is_full(state.manifest.leaves[p], state.manifest.cap)]
+            cap = state.manifest.cap
+            full = [p for p in swap.groups if _is_full(state.manifest.leaves[p], cap)]
             if full:
                 # The rows are durable in the tails already; a full disk only puts this off.
                 with contextlib.suppress(OSError):
                     fold(state, full, self._commit)
+
+    def _is_large(self, swap: Swap) -> bool:
+        """Tell whether pieces at once write less than tails first, and pieces of full leaves then.
+
+        They do if nearly all that lies in the touched leaves would be written anew anyway.
+        """
+        manifest, spared = self._state.manifest, 0
+        row = 4 * manifest.dim
+        for prefix, group in swap.groups.items():
+            leaf, come = manifest.leaves.get(prefix) or Leaf(prefix), len(group.positions)
+            keys = len(leaf.keys.keys() | set(group.keys))
+            if not _overflows(leaf, manifest.cap, come, keys, come * row):
+                spared += len(leaf.members) + come
+        return len(swap.rows) >= _LARGE and 2 * spared <= len(swap.rows)
 
     def _dead(self, ids: Sequence[str]) -> dict[str, list[int]]:
         """Sort the row keys of live ids by leaf."""
@@ -196,8 +207,9 @@ class LanceStore:
             if swap is not None:
                 swap.settle()
             return sizes
-        with ThreadPoolExecutor(WRITERS) as pool:
-            started = [pool.submit(write, part) for part in range(len(tables))]
+        crew = self._state.crew
+        with crew.at_work():
+            started = [crew.begin(write, part) for part in range(len(tables))]
             swap.settle()
             return [future.result() for future in started]
 
@@ -343,6 +355,7 @@ class LanceStore:
             # So that what is in the tails is known to be whole, and can't pass for torn.
             with contextlib.suppress(OSError, StoreError):
                 self._commit(self._state.manifest)
+        self._state.crew.dismiss()
         self._state = State(self._root, self._state.config)
         if self._pulse is not None:
             self._pulse.close()
@@ -359,6 +372,11 @@ class LanceStore:
 
 
 def _is_full(leaf: Leaf, cap: int) -> bool:
-    if leaf.tail_bytes > max(_TAIL_BYTES, leaf.piece_bytes) or leaf.frames > _TAIL_FRAMES:
+    return leaf.frames > _TAIL_FRAMES or _overflows(leaf, cap, 0, len(leaf.keys), 0)
+
+
+def _overflows(leaf: Leaf, cap: int, come: int, keys: int, size: int) -> bool:
+    """Tell whether a leaf is to be laid out anew if rows of so many bytes come into its tail."""
+    if leaf.tail_bytes + size > max(_TAIL_BYTES, leaf.piece_bytes):
         return True
-    return len(leaf.members) > cap and len(leaf.keys) > 1
+    return len(leaf.members) + come > cap and keys > 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,15 +25,14 @@ from forgetnet.shards import find, internal, leaves, regions
 from forgetnet.store import Purged
 from forgetnet_stores.lance.catalogue import Leaf, Manifest
 from forgetnet_stores.lance.columns import Rows, to_arrow
+from forgetnet_stores.lance.crew import WRITERS
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.pieces import piece_path, write_piece
 from forgetnet_stores.lance.state import State
 
-__all__ = ["WRITERS", "Batch", "fold", "sweep"]
+__all__ = ["Batch", "fold", "sweep"]
 
 Ints = npt.NDArray[np.int64]
-# More than there are cores: most of a writer's time is waiting for the disk.
-WRITERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ def _write(state: State, fresh: Sequence[Leaf], batch: Batch | None) -> None:
     records = () if batch is None else batch.rows.records
     positions = {record.id: i for i, record in enumerate(records)}
     come = None if batch is None else to_arrow(batch.rows)
-    with ThreadPoolExecutor(WRITERS) as pool:
+    with state.crew.at_work():
         started: list[Future[None]] = []
         gathered: deque[Future[None]] = deque()  # those that hold rows, so only a few at a time
         for leaf in fresh:
@@ -116,7 +115,7 @@ def _write(state: State, fresh: Sequence[Leaf], batch: Batch | None) -> None:
             chosen = np.fromiter(map(positions.__getitem__, new), np.int64, len(new))
             ids = new if rest is None else new + [record.id for record in rest.records]
             make = partial(_piece, ids, come, chosen, rest)
-            started.append(pool.submit(_write_one, state.root, leaf, make))
+            started.append(state.crew.begin(_write_one, state.root, leaf, make))
             if known:
                 gathered.append(started[-1])
         if batch is not None:
@@ -179,8 +178,8 @@ def sweep(state: State) -> None:
             if not done:
                 state.leftovers.append(name)
 
-    with ThreadPoolExecutor(WRITERS) as pool:
-        for future in [pool.submit(erase, name) for name in names]:
+    with state.crew.at_work():
+        for future in [state.crew.begin(erase, name) for name in names]:
             future.result()
 
 

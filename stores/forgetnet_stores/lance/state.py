@@ -25,6 +25,7 @@ from forgetnet_stores.lance.catalogue import (
     remove_orphans,
 )
 from forgetnet_stores.lance.columns import Rows
+from forgetnet_stores.lance.crew import Crew
 from forgetnet_stores.lance.load import (
     Reading,
     cut_tails,
@@ -56,6 +57,7 @@ class State:
         shards: key in the shard map by live subject.
         manifest: leaves by prefix.
         inner: inner nodes of the shard map.
+        crew: threads that write for this store.
         leftovers: names of pieces and tails that no leaf names and that are still to be shredded.
     """
 
@@ -63,6 +65,7 @@ class State:
         self.root = root
         self.config = config
         self.leftovers: list[str] = []
+        self.crew = Crew()
         self._clear()
 
     def _clear(self) -> None:
