@@ -291,7 +291,8 @@ class Look:
                 hits=sum(findings.hits.values()),
                 control_expected=self.control[1],
                 control_found=self.control[0],
-                opaque=len(findings.opaque) + len(findings.missing),
+                # What wasn't read shows nothing, and this check must not look as if it did.
+                opaque=len(paths) if strange else len(findings.opaque) + len(findings.missing),
                 files=findings.files,
                 bytes_read=findings.bytes_read,
                 scope=self._scope,

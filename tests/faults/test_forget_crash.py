@@ -241,7 +241,13 @@ def test_a_stray_file_in_the_folder_makes_the_proof_fail(tmp_path):
     with open_(path) as memory:
         # The writer removes what no leaf names when it opens; a file that comes later stays.
         (path / "store" / "backup.bin").write_bytes(os.urandom(64))
-        assert memory.forget(subject="ann").status == "failed"
+        receipt = memory.forget(subject="ann")
+        assert receipt.status == "failed"
+        (rows, *_) = receipt.surfaces
+        looks = {check.check: check for check in rows.verification if check.reasons()}
+        assert looks["nothing lies about that no leaf names"].hits == 1
+        # The files weren't read then, and no check says that they were.
+        assert looks["every file decoded and searched raw"].opaque > 0
 
 
 def test_a_flipped_byte_in_a_path_or_a_place_stops_a_forget_by_topic(tmp_path):
