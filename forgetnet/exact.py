@@ -2,13 +2,15 @@
 
 A float sum remembers the order of its terms and doesn't give back what was taken out of it. Here
 everything that is ever summed is an integer, in int64, or in float64 as long as every partial sum
-stays below 2^53, where BLAS gives the same bits in any order. Knows nothing of records or models.
+stays below 2^53, where BLAS gives the same bits in any order. A symmetric matrix is kept packed, as
+panels of 256 rows of its upper half. Knows nothing of records or models.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,23 +20,38 @@ from forgetnet.errors import InvalidRecord
 __all__ = [
     "CODE_BITS",
     "EXACT",
+    "LIMBS",
+    "LIMB_BITS",
     "Codes",
+    "add_gram",
     "digest_arrays",
+    "fix_weights",
     "from_fixed",
     "gram",
+    "join_limbs",
+    "packed_size",
+    "panels",
     "quantise",
+    "split_limbs",
     "to_fixed",
+    "unpack",
 ]
 
 CODE_BITS = 12
 """A component of a unit vector is stored in steps of 2^-12."""
 EXACT = 2**53
 """Integers below this are exact in float64."""
+LIMBS = 3
+"""A fixed-point target is split into so many limbs, ..."""
+LIMB_BITS = 21
+"""... of so many bits; the highest one has the sign, and 20 bits at most."""
 _TARGET_BITS = 20
 _TARGET_LIMIT = 2.0**40
+_PANEL = 256
 
 Codes = npt.NDArray[np.int16]
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 def quantise(vectors: npt.ArrayLike) -> Codes:
@@ -68,12 +85,30 @@ def to_fixed(values: npt.ArrayLike) -> Ints:
     return np.rint(wide * 2.0**_TARGET_BITS).astype(np.int64)
 
 
-def from_fixed(fixed: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def from_fixed(fixed: npt.ArrayLike) -> Floats:
     """Return the values of fixed-point targets, or of their sums."""
     return np.asarray(fixed, np.float64) * 2.0**-_TARGET_BITS
 
 
-def gram(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64], bound: int) -> Ints:
+def split_limbs(fixed: Ints) -> Ints:
+    """Cut fixed-point numbers of any shape into limbs (3, ...), lowest first.
+
+    y = l0 + l1 2^21 + l2 2^42 with 0 <= l0, l1 < 2^21 and |l2| <= 2^18 for |y| <= 2^60: one split
+    of each number, so sums of limbs are a function of what was summed. A product with a 12-bit
+    feature stays below 2^33, and 2^20 of these below 2^53.
+    """
+    mask = (1 << LIMB_BITS) - 1
+    return np.stack([fixed & mask, (fixed >> LIMB_BITS) & mask, fixed >> 2 * LIMB_BITS])
+
+
+def join_limbs(limbs: npt.NDArray[Any]) -> npt.NDArray[np.object_]:
+    """Return whole numbers of any size, as Python integers, from sums of limbs (3, ...)."""
+    wide = limbs.astype(object)
+    joined: npt.NDArray[np.object_] = wide[0] + (wide[1] << LIMB_BITS) + (wide[2] << 2 * LIMB_BITS)
+    return joined
+
+
+def gram(left: Floats, right: Floats, bound: int) -> Ints:
     """Return ``left.T @ right`` of integer-valued float64 matrices, exactly, as int64.
 
     BLAS may add in any order and with any number of threads: no partial sum reaches 2^53.
@@ -90,6 +125,63 @@ def gram(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64], bound: i
         raise ValueError(f"{len(left)} rows at once are too many for exact sums")
     product: Ints = (left.T @ right).astype(np.int64)
     return product
+
+
+def packed_size(m: int) -> int:
+    """Return the length of a packed symmetric (m, m) matrix."""
+    return sum(min(_PANEL, m - start) * (m - start) for start in range(0, m, _PANEL))
+
+
+def panels(packed: Ints, m: int) -> Iterator[tuple[int, Ints]]:
+    """Yield (start, view) of a packed (m, m) matrix: rows from ``start``, columns from there on."""
+    at = 0
+    for start in range(0, m, _PANEL):
+        rows, columns = min(_PANEL, m - start), m - start
+        yield start, packed[at : at + rows * columns].reshape(rows, columns)
+        at += rows * columns
+
+
+def add_gram(packed: Ints, left: Floats, right: Floats, bound: int, sign: int) -> None:
+    """Add ``sign * left.T @ right`` to a packed matrix, in place and exactly.
+
+    The product must be symmetric, as of rows and the same rows weighted; each is (n, m).
+
+    Raises:
+        ValueError: n products of size ``bound`` could leave the exact range.
+    """
+    for start, panel in panels(packed, right.shape[1]):
+        product = gram(left[:, start : start + len(panel)], right[:, start:], bound)
+        if sign > 0:
+            panel += product
+        else:
+            panel -= product
+
+
+def unpack(packed: Ints, m: int) -> Floats:
+    """Return a packed matrix as (m, m) float64; only the upper half of it is filled."""
+    whole = np.zeros((m, m))
+    for start, panel in panels(packed, m):
+        whole[start : start + len(panel), start:] = panel
+    return whole
+
+
+def fix_weights(weights: Floats, largest: int) -> tuple[Floats, Floats]:
+    """Round weights so that products with whole numbers are exact, whatever stands beside a row.
+
+    Args:
+        weights: (m, c) finite numbers.
+        largest: the largest magnitude of a whole number that they will be multiplied with.
+
+    Returns:
+        (m, c) whole numbers as float64, and (c,) powers of two: ``weights`` is about their product.
+        Sums of m products stay below 2^53; at m = 2048 and 12-bit numbers, 30 bits are kept.
+    """
+    most = (EXACT - 1) // (max(len(weights), 1) * largest)
+    top = np.abs(weights).max(axis=0, initial=0.0)
+    # top < 2^e, so a weight times 2^(b - e) rounds to at most 2^b, with 2^b <= most
+    _, exponent = np.frexp(top)
+    scale = np.ldexp(1.0, exponent - (most.bit_length() - 1))
+    return np.rint(weights / scale), scale
 
 
 def digest_arrays(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str:

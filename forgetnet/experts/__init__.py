@@ -12,12 +12,17 @@ from forgetnet.experts.expert import (
     View,
     make_view,
 )
+from forgetnet.experts.prototype import PrototypeExpert
+from forgetnet.experts.ridge import RidgeExpert, RidgeTrunk
 
 __all__ = [
     "AdditiveExpert",
     "Expert",
     "Label",
     "Predictor",
+    "PrototypeExpert",
+    "RidgeExpert",
+    "RidgeTrunk",
     "Stage",
     "State",
     "Target",
