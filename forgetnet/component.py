@@ -6,10 +6,10 @@ expert, a head. ``forget`` never needs to know more of it than this.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = ["Component", "Cost", "Finding", "Influence"]
 
@@ -76,9 +76,9 @@ class Cost:
 class Component(Protocol):
     """Anything that can hold a record's influence, beside the store itself.
 
-    A forget asks in this order: ``holds``, ``before`` while the records are still stored, then,
-    once they are gone from the store, ``forget``, then ``after``. Each may be asked again after a
-    crash, by a process that knows the ids only.
+    A forget asks in this order: ``holds`` and ``before`` while the records are still stored,
+    ``hide`` as soon as they are unreachable there, then ``forget``, then ``after``. All but
+    ``before`` may be asked again after a crash, by a process that knows the ids and the note only.
     """
 
     @property
@@ -99,23 +99,31 @@ class Component(Protocol):
         """Predict what ``forget`` would do, and change nothing."""
         ...
 
-    def before(self, ids: Collection[str]) -> None:
-        """Learn what can only be learnt while the records are still stored."""
+    def before(self, ids: Collection[str]) -> dict[str, Any]:
+        """Return a note of what ``after`` needs to know, as JSON values without plain text.
+
+        Asked while the records are still stored; quick, for a request waits for it.
+        """
+        ...
+
+    def hide(self, ids: Collection[str]) -> None:
+        """Answer without ``ids`` from now on; at once, and in memory only."""
         ...
 
     def forget(self, ids: Collection[str]) -> None:
         """Let go of ``ids``, bytes and all, durably; doing it twice does no harm.
 
         Raises:
-            StoreError: it could not; what it holds is not what it should be.
+            ForgetNetError: it could not, and answers without what it could not let go of.
         """
         ...
 
-    def after(self, ids: Collection[str], *, full: bool) -> Sequence[Finding]:
-        """Look for what is left of ``ids``, by other code than that which let go.
+    def after(self, ids: Collection[str], note: Mapping[str, Any], *, full: bool) -> list[Finding]:
+        """Look for what is left of ``ids``, by other means than those that let go.
 
         Args:
             ids: the records that are gone.
+            note: what ``before`` returned.
             full: look at everything, however long it takes.
         """
         ...

@@ -23,10 +23,10 @@ from forgetnet.encode import Encoder
 from forgetnet.errors import ForgetNetError, InvalidRecord, InvalidScope, StoreError
 from forgetnet.exchange import check_memory, not_stored, read_memory, write_memory
 from forgetnet.filters import Filter
-from forgetnet.forget.execute import Office, settle
+from forgetnet.forget.execute import Office, planned, settle
 from forgetnet.forget.execute import forget as execute
 from forgetnet.forget.keys import derive_signer, public_pem
-from forgetnet.forget.plan import Plan, Scope, resolve
+from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
 from forgetnet.geometry import codes
 from forgetnet.opening import Key, Parts, open_parts
@@ -55,6 +55,7 @@ class Memory(Reader):
         *,
         clock: Callable[[], datetime] = now,
         components: Sequence[Component] = (),
+        remarks: Sequence[str] = (),
     ) -> None:
         super().__init__(parts, clock)
         self._office = Office(
@@ -68,6 +69,8 @@ class Memory(Reader):
             encoder_digest=hashlib.sha256(parts.encoder.digest.encode()).hexdigest(),
             clock=clock,
             components=components,
+            remarks=tuple(remarks),
+            lock=parts.lock,
         )
 
     @classmethod
@@ -111,11 +114,6 @@ class Memory(Reader):
             if not done:
                 parts.store.close()
         return memory
-
-    def settle(self) -> list[Receipt]:
-        """Finish every forget that was cut short, and return their receipts."""
-        with self._lock:
-            return settle(self._office)
 
     @property
     def public_key(self) -> bytes:
@@ -320,7 +318,7 @@ class Memory(Reader):
         scope = Scope(wanted, subject, filter, topic, None, mentions)
         with self._lock:
             if dry_run:
-                return resolve(self._store, scope, self._salt)
+                return planned(self._office, scope)
             return execute(self._office, scope, reason=reason or "", level=verify)
 
     def sweep(self) -> Receipt:

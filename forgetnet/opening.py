@@ -6,8 +6,9 @@ Knows nothing of verbs. Everything that a memory was made with is checked before
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from forgetnet.encode import Encoder, resolve_encoder
@@ -33,12 +34,13 @@ Key = bytes | str | Path | None
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a memory is made of."""
+    """What a memory is made of; every verb holds its lock, so that threads may share one."""
 
     store: Store
     encoder: Encoder
     home: Home
     url: str
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @contextlib.contextmanager
     def reopen(self) -> Iterator[Store]:

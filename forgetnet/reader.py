@@ -5,7 +5,6 @@ Changes nothing. Every verb takes the memory's lock, so that threads may share o
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -18,11 +17,11 @@ from forgetnet.encode import Encoder, check_vectors
 from forgetnet.errors import InvalidRecord, InvalidScope
 from forgetnet.filters import Filter
 from forgetnet.forget.keys import derive_salt
-from forgetnet.home import Home
 from forgetnet.ledger import Ledger
+from forgetnet.opening import Parts
 from forgetnet.record import Hit, Record, Stats
 from forgetnet.retrieve import cone_of, find, narrow, near_of, with_vector
-from forgetnet.store import Floats, Query, Store
+from forgetnet.store import Floats, Query
 
 __all__ = ["Reader", "now"]
 
@@ -44,13 +43,12 @@ def _tally(values: Iterable[str | None]) -> dict[str, int]:
 class Reader:
     """A memory's answers; :class:`forgetnet.Memory` adds the verbs that change it."""
 
-    def __init__(
-        self, store: Store, encoder: Encoder, home: Home, clock: Callable[[], datetime]
-    ) -> None:
-        self._store = store
-        self._encoder = encoder
+    def __init__(self, parts: Parts, clock: Callable[[], datetime]) -> None:
+        home = parts.home
+        self._store = parts.store
+        self._encoder = parts.encoder
         self._clock = clock
-        self._lock = threading.RLock()
+        self._lock = parts.lock
         self._salt = derive_salt(home.secret)
         self._home = home
         self._ledger = Ledger(home.path("ledger.jsonl"), read_only=home.readonly)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import pyarrow as pa
 
-from forgetnet.audit import documents
+from forgetnet.audit import documents, tensors
 from forgetnet.audit.documents import Loose
 from forgetnet.errors import StoreCorrupt
 
@@ -317,6 +317,8 @@ def decode(path: Path) -> tuple[bool, Iterator[Part]]:
         return False, _deletions(path)
     if path.suffix == ".jsonl":
         return False, _lines(path)
+    if path.suffix == ".safetensors" and place == "experts":
+        return False, _tensors(path)
     read = _NAMED.get(path.name) or _PLACED.get((place, path.suffix))
     if read is None and path.suffix == ".json":
         settings = path.name == "forgetnet.json"
@@ -329,3 +331,8 @@ def decode(path: Path) -> tuple[bool, Iterator[Part]]:
 def _lines(path: Path) -> Iterator[Part]:
     with Guard():
         yield from documents.lines(path)
+
+
+def _tensors(path: Path) -> Iterator[Part]:
+    with Guard():
+        yield from tensors.tensors(path)

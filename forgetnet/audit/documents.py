@@ -40,6 +40,9 @@ WORDS = frozenset([
     "/lance.encodings21.PageLayout", "/lance.encodings.ArrayEncoding",
     "payload", "payloadType", "signatures", "keyid", "sig", "application/vnd.in-toto+json",
     "https://in-toto.io/Statement/v1", "_type", "predicate", "predicateType", "sha256",
+    "experts", "model", "states", "part", "leaf", "inputs", "records", "file", "settings", "task",
+    "classification", "regression", "kind", "weights", "router", "chosen", "environment", "meta",
+    "ridge", "torch", "sklearn", "prototype", "memory", "classes", "gram", "sums", "counts",
     "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----",
 ])  # fmt: skip
 """What the files of any memory say of themselves; a value that equals one can't be told apart."""

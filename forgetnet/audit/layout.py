@@ -20,7 +20,10 @@ from forgetnet.errors import StoreCorrupt
 
 __all__ = ["check_layout", "leaf_names"]
 
-_HOME = {"forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store"}
+_HOME = {
+    "forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store",
+    "experts",
+}  # fmt: skip
 _STORE = {"manifest.json", "pieces", "tails", "lock", "pulse"}
 _MANIFEST = {"format", "dim", "cap", "sequence", "leaves", "check"}
 _NUMBERS = ("rows", "bytes", "tail")
@@ -94,6 +97,7 @@ def check_layout(
         reasons += _strays(store, _STORE)
         if store != root:
             reasons += _strays(root, _HOME)
+            reasons += _experts(root / "experts")
             if not under_way and (root / "journal").is_dir():
                 open_ = _names(root / "journal")
                 reasons += [f"journal/{name}: a forget is under way" for name in open_]
@@ -119,6 +123,22 @@ def _names(folder: Path) -> list[str]:
 
 def _strays(folder: Path, known: set[str]) -> list[str]:
     return [f"{name}: not a part of a memory" for name in _names(folder) if name not in known]
+
+
+def _experts(folder: Path) -> list[str]:
+    """Name the files of experts that the manifest doesn't name, and those that are missing."""
+    if not folder.exists():
+        return []
+    with Guard():
+        told = json.loads((folder / "manifest.json").read_bytes())
+        if set(told) != {"format", "model", "states"} or told["format"] != 1:
+            raise StoreCorrupt("experts/manifest.json is not a manifest of format 1")
+        named = {str(row["file"]) for row in told["states"]}
+    there = set(_names(folder)) - {"manifest.json"}
+    reasons = [f"experts/{name}: the manifest does not name it" for name in sorted(there - named)]
+    reasons += [f"experts/{name}: missing" for name in sorted(named - there)]
+    links = (name for name in sorted(there & named) if (folder / name).is_symlink())
+    return reasons + [f"experts/{name}: not a part of a memory" for name in links]
 
 
 def _unnamed(store: Path, leaves: Mapping[str, Leaf]) -> list[str]:

@@ -41,9 +41,9 @@ __all__ = [
 ]
 
 Task = Literal["classification", "regression"]
-Label = str | int
-"""A class: a string, or a whole number; all labels of a model are of one kind."""
-Target = Label | float | tuple[float, ...]
+Label = str | int | float
+"""A class: a string or a finite number; all labels of a model are of one kind."""
+Target = Label | tuple[float, ...]
 """What a record teaches: a label, or one or several numbers."""
 Probabilities = npt.NDArray[np.float64]
 
@@ -261,6 +261,10 @@ class Expert(Protocol):
 @runtime_checkable
 class AdditiveExpert(Expert, Protocol):
     """An expert whose state is a sum over records, in exact integers."""
+
+    def empty(self) -> State:
+        """Return the state of no records, which is also what is left when all were expelled."""
+        ...
 
     def absorb(self, state: State, view: View) -> State:
         """Add records; the state that was given is used up."""

@@ -60,7 +60,7 @@ class Shelf:
     """
 
     def __init__(self, root: Path | None, *, readonly: bool = False) -> None:
-        self._root = root
+        self.root = root
         self._states: dict[tuple[Place, int], State] = {}
         self.header: dict[str, Any] = {}
         self.slots: dict[Place, tuple[Slot, ...]] = {}
@@ -96,9 +96,9 @@ class Shelf:
         """
         slot = self.slots[place][stage]
         number = range(len(self.slots[place]))[stage]
-        if self._root is None:
+        if self.root is None:
             return self._states[place, number]
-        path = self._root / slot.file
+        path = self.root / slot.file
         try:
             state = State.from_bytes(path.read_bytes())
         except OSError as error:
@@ -132,7 +132,7 @@ class Shelf:
                 for number, (slot, state) in enumerate(stages):
                     if state is None:
                         row.append(slot)
-                        if self._root is None:
+                        if self.root is None:
                             fresh[place, number] = self._states[place, number]
                         continue
                     fresh[place, number] = state
@@ -142,27 +142,27 @@ class Shelf:
             self._swap(slots, new, synced=bool(written))
         except OSError as error:
             for name in written:
-                _shred_quietly(self._root, name)
+                _shred_quietly(self.root, name)
             raise StoreError(
-                f"can't write the experts to {self._root}: {error.strerror}; nothing was changed"
+                f"can't write the experts to {self.root}: {error.strerror}; nothing was changed"
             ) from error
         self._keep(slots, fresh)
         self.slots, self.header = slots, new
         self.sweep()
 
     def _write(self, slot: Slot, state: State, written: list[str]) -> Slot:
-        if self._root is None:
+        if self.root is None:
             return slot
-        self._root.mkdir(mode=0o700, exist_ok=True)
+        self.root.mkdir(mode=0o700, exist_ok=True)
         name = f"{secrets.token_hex(16)}.safetensors"
         written.append(name)
-        write_durable(self._root / name, state.to_bytes())
+        write_durable(self.root / name, state.to_bytes())
         return replace(slot, file=name)
 
     def _swap(
         self, slots: Mapping[Place, Sequence[Slot]], header: Mapping[str, Any], *, synced: bool
     ) -> None:
-        if self._root is None:
+        if self.root is None:
             return
         rows = [
             {
@@ -177,16 +177,16 @@ class Shelf:
             for slot in row
         ]
         body = {"format": FORMAT, "model": dict(header), "states": rows}
-        self._root.mkdir(mode=0o700, exist_ok=True)
-        write_durable(self._root / "manifest.json", json.dumps(body, indent=1).encode() + b"\n")
+        self.root.mkdir(mode=0o700, exist_ok=True)
+        write_durable(self.root / "manifest.json", json.dumps(body, indent=1).encode() + b"\n")
         if not synced:
-            sync_dir(self._root.parent)
+            sync_dir(self.root.parent)
 
     def _keep(
         self, slots: Mapping[Place, Sequence[Slot]], fresh: Mapping[tuple[Place, int], State]
     ) -> None:
         """Let go of states in memory that no slot names any more."""
-        if self._root is not None:
+        if self.root is not None:
             return
         kept = {**self._states, **fresh}
         self._states = {
@@ -199,10 +199,10 @@ class Shelf:
         Raises:
             StoreError: one can't be shredded, so bytes of what was forgotten may be left.
         """
-        if self._root is None or not self._root.is_dir():
+        if self.root is None or not self.root.is_dir():
             return
         named = {slot.file for row in self.slots.values() for slot in row} | {"manifest.json"}
-        for path in sorted(self._root.iterdir()):
+        for path in sorted(self.root.iterdir()):
             if path.name not in named:
                 try:
                     shred(path)
@@ -213,10 +213,10 @@ class Shelf:
 
     def files(self, places: Collection[Place] | None = None) -> list[Path]:
         """List the files of some places; of all by default."""
-        if self._root is None:
+        if self.root is None:
             return []
         return [
-            self._root / slot.file
+            self.root / slot.file
             for place, row in sorted(self.slots.items())
             if places is None or place in places
             for slot in row

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from forgetnet.component import Component as Part
 from forgetnet.component import Influence
 from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
 from forgetnet.forget.journal import Entry, Journal
-from forgetnet.forget.plan import Scope, resolve
+from forgetnet.forget.plan import Plan, Scope, Step, resolve
 from forgetnet.forget.receipt import (
     Component,
     Facts,
@@ -30,11 +32,11 @@ from forgetnet.forget.receipt import (
     environment_pin,
     judge,
 )
-from forgetnet.forget.verify import RESUMED, Look, Reopen, vocabulary
+from forgetnet.forget.verify import RESUMED, Look, Reopen, surface_of, vocabulary
 from forgetnet.ledger import Ledger
 from forgetnet.store import Store
 
-__all__ = ["Office", "forget", "settle"]
+__all__ = ["Accepted", "Office", "accept", "finish", "forget", "planned", "settle"]
 
 _JOURNAL = "the journal entry of this forget, which is shredded after this receipt is stored"
 _COMPONENTS = (
@@ -58,6 +60,9 @@ class Office:
         readonly: the memory was opened beside a writer, and nothing may be forgotten.
         encoder_digest: names the encoder.
         clock: returns the present time.
+        components: what else holds influence, beside the store.
+        remarks: further sentences on what no receipt of this memory covers.
+        lock: held while the store or the ledger is used.
         owes: holds whether a forget may have been cut short and wants finishing first.
     """
 
@@ -70,12 +75,42 @@ class Office:
     readonly: bool
     encoder_digest: str
     clock: Callable[[], datetime]
+    components: Sequence[Part] = ()
+    remarks: tuple[str, ...] = ()
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     owes: list[bool] = field(default_factory=lambda: [True])
 
     @property
     def journal(self) -> Journal:
         """The open entries of this memory."""
         return Journal(None if self.root is None else self.root / "journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A forget that nothing answers with any more, and that is still to be finished.
+
+    Attributes:
+        entry: what the journal holds.
+        look: the look that was taken before.
+        openings: of the commitments; None after a crash.
+    """
+
+    entry: Entry
+    look: Look
+    openings: Openings | None = None
+
+
+def planned(office: Office, scope: Scope) -> Plan:
+    """Work out what a scope takes from the store and from every component, and what that costs.
+
+    Raises:
+        InvalidScope: the scope is empty or malformed, or its witnesses disagree.
+    """
+    plan = resolve(office.store, scope, office.salt)
+    costs = [(part, part.cost(plan.ids)) for part in office.components]
+    more = tuple(Step.of(part.name, part.influence, cost) for part, cost in costs)
+    return replace(plan, steps=(*plan.steps, *more))
 
 
 def forget(office: Office, scope: Scope, *, reason: str, level: str) -> Receipt:
@@ -87,6 +122,32 @@ def forget(office: Office, scope: Scope, *, reason: str, level: str) -> Receipt:
             this memory, or its next opening, finishes it first.
     """
     settle(office)
+    accepted = _begin(office, scope, reason, level, quick=False)
+    office.owes[0] = True
+    with _incomplete(office, [accepted]):
+        _unserve(office, accepted)
+    return finish(office, [accepted])[0]
+
+
+def accept(office: Office, scope: Scope, *, reason: str, level: str) -> Accepted:
+    """Make a request durable and stop answering with what it names; :func:`finish` does the rest.
+
+    Quick, whatever the size of the store: files are read when it is finished.
+
+    Raises:
+        InvalidScope: nothing was deleted.
+        ForgetIncomplete: it is durable, and the records may still be reachable; the next change
+            or opening finishes it first.
+    """
+    accepted = _begin(office, scope, reason, level, quick=True)
+    office.owes[0] = True
+    with _incomplete(office, [accepted]):
+        _unserve(office, accepted)
+    return accepted
+
+
+def _begin(office: Office, scope: Scope, reason: str, level: str, *, quick: bool) -> Accepted:
+    """Plan, look, and write the journal; nothing has been deleted then."""
     plan = resolve(office.store, scope, office.salt)
     started = office.clock().isoformat()
     # Drawn once: what this process may keep in spite of an error opens the receipt made later.
@@ -104,8 +165,15 @@ def forget(office: Office, scope: Scope, *, reason: str, level: str) -> Receipt:
         salt=office.salt,
         level=level,
         words=vocabulary(sample.statement),
+        **({"probes": 1} if quick else {}),
     )
-    entry = replace(draft, look=look.to_plain())
+    if not quick:
+        look.scan()
+    notes = {
+        part.name: {"held": part.holds(plan.ids), "note": part.before(plan.ids)}
+        for part in office.components
+    }
+    entry = replace(draft, look=look.to_plain(), notes=notes)
     try:
         office.journal.open(entry)
     except OSError as error:
@@ -113,7 +181,7 @@ def forget(office: Office, scope: Scope, *, reason: str, level: str) -> Receipt:
         raise StoreError(
             f"can't write the journal: {error.strerror}; nothing was deleted"
         ) from error
-    return _carry_out(office, entry, look, openings)
+    return Accepted(entry, look, openings)
 
 
 def settle(office: Office) -> list[Receipt]:
@@ -127,42 +195,94 @@ def settle(office: Office) -> list[Receipt]:
         raise StoreError(f"{office.root} was opened with readonly=True; open it for writing")
     if not office.owes[0]:
         return []
-    done = [
-        _carry_out(office, entry, Look.resumed(office.store, office.root, office.reopen, entry))
+    owed = [
+        Accepted(entry, Look.resumed(office.store, office.root, office.reopen, entry))
         for entry in office.journal.pending()
     ]
+    for accepted in owed:
+        with _incomplete(office, [accepted]):
+            _unserve(office, accepted)
+    done = finish(office, owed)
     office.owes[0] = False
     return done
 
 
-def _carry_out(
-    office: Office, entry: Entry, look: Look, openings: Openings | None = None
-) -> Receipt:
-    """Delete, purge, look, sign and store; until that is done, this memory owes it."""
-    office.owes[0] = True
-    try:
-        office.store.delete(entry.plan.ids)
-        office.store.purge()
-        surfaces = look.after()
-        receipt = _receipt(office, entry, surfaces, openings)
-    except (ForgetNetError, OSError) as error:
-        raise ForgetIncomplete(
-            f"the forget of {len(entry.plan.ids)} records stopped midway: {error}",
-            _receipt(office, entry, _broken(entry), openings),
-        ) from error
+def _unserve(office: Office, accepted: Accepted) -> None:
+    """Delete from the store, and have no component answer with the records."""
+    ids = accepted.entry.plan.ids
+    office.store.delete(ids)
+    for part in office.components:
+        part.hide(ids)
+
+
+def finish(office: Office, batch: Sequence[Accepted]) -> list[Receipt]:
+    """Purge, bring every component in line, look, sign and store, once for a whole batch.
+
+    The office's lock is held but while components learn.
+
+    Raises:
+        ForgetIncomplete: it stopped midway.
+    """
+    if not batch:
+        return []
+    with _incomplete(office, batch):
+        with office.lock:
+            for n, accepted in enumerate(batch):
+                if not accepted.look.scanned:
+                    accepted.look.scan()
+                    entry = replace(accepted.entry, look=accepted.look.to_plain())
+                    office.journal.open(entry)
+                    batch = [*batch[:n], replace(accepted, entry=entry), *batch[n + 1 :]]
+            office.store.purge()
+        gone = [i for accepted in batch for i in accepted.entry.plan.ids]
+        for part in office.components:
+            part.forget(gone)
+        with office.lock:
+            drafts = [_draft(office, accepted) for accepted in batch]
+    with office.lock:
+        return [_hand_over(office, *draft) for draft in zip(batch, drafts, strict=True)]
+
+
+def _draft(office: Office, accepted: Accepted) -> Receipt:
+    entry = accepted.entry
+    surfaces = accepted.look.after()
+    for part in office.components:
+        told = entry.notes.get(part.name, {"held": 0, "note": {}})
+        found = part.after(entry.plan.ids, told["note"], full=accepted.look.full)
+        surfaces.append(surface_of(part, int(told["held"]), found, full=accepted.look.full))
+    return _receipt(office, entry, surfaces, accepted.openings)
+
+
+def _hand_over(office: Office, accepted: Accepted, receipt: Receipt) -> Receipt:
+    """Store a receipt, and let go of the journal's entry."""
     try:
         if office.root is not None:
             receipt.save(office.root / "receipts" / f"{receipt.id}.json")
         office.ledger.append(receipt.entry)
-        office.journal.close(entry.name)
+        office.journal.close(accepted.entry.name)
     except (ForgetNetError, OSError) as error:
         raise ForgetIncomplete(
             f"the records are gone, but the receipt could not be stored: {error}; another is "
             "made when the memory is next changed or opened",
             receipt,
         ) from error
-    office.owes[0] = False
+    office.owes[0] = bool(office.journal.pending())
     return receipt
+
+
+@contextlib.contextmanager
+def _incomplete(office: Office, batch: Sequence[Accepted]) -> Iterator[None]:
+    """Turn what stops a forget midway into the error that carries the receipt so far."""
+    try:
+        yield
+    except (ForgetNetError, OSError) as error:
+        if isinstance(error, ForgetIncomplete) and error.receipt is not None:
+            raise
+        first = batch[0]
+        raise ForgetIncomplete(
+            f"the forget of {len(first.entry.plan.ids)} records stopped midway: {error}",
+            _receipt(office, first.entry, _broken(first.entry), first.openings),
+        ) from error
 
 
 def _broken(entry: Entry) -> list[Surface]:
@@ -197,7 +317,7 @@ def _receipt(
             environment=environment_pin(),
             ledger_size=len(office.ledger),
             ledger_root=office.ledger.root(),
-            components=_COMPONENTS,
+            components=(*_COMPONENTS, *(Component(p.name, p.influence) for p in office.components)),
             direct=entry.plan.direct,
             mentions=entry.plan.mentions,
             derived=entry.plan.derived,

@@ -31,6 +31,7 @@ class Entry:
         commitments: what its receipt will say; made before anything is deleted.
         look: what the verifier needs to look again: salted hashes, and what it found before.
         started: ISO time, UTC.
+        notes: what each component held of the records, and its note of what it was like then.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Entry:
     commitments: Commitments
     look: dict[str, Any] = field(default_factory=dict, repr=False)
     started: str = ""
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
 
 
 _IDS = ("direct", "mentions", "derived", "not_found")
@@ -70,6 +72,7 @@ class Journal:
                 "commitments": entry.commitments.to_plain(),
                 "look": entry.look,
                 "started": entry.started,
+                "notes": entry.notes,
             }
             write_durable(path, json.dumps(body).encode())
 
@@ -108,7 +111,7 @@ def _read(path: Path) -> Entry:
         kept = body["mentions_kept"]
         plan = Plan(body["kind"], direct, mentions, derived, not_found, kept)
         made = Commitments.from_plain(body["commitments"])
-        return Entry(body["name"], plan, made, body["look"], body["started"])
+        return Entry(body["name"], plan, made, body["look"], body["started"], body["notes"])
     except (ValueError, KeyError, TypeError, ReceiptInvalid) as error:
         raise StoreCorrupt(
             f"the journal entry {path.name} can't be read, so a forget that was under way can't "

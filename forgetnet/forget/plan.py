@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from forgetnet.component import Influence
+from forgetnet.component import Cost, Influence
 from forgetnet.errors import InvalidRecord, InvalidScope
 from forgetnet.filters import Filter, under
 from forgetnet.geometry import codes
@@ -80,7 +80,17 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What the plan would do to one component, and what it costs."""
+    """What the plan would do to one component, and what it costs.
+
+    Attributes:
+        component: its name.
+        influence: how it holds what it saw.
+        action: what would be done.
+        records: of the scope that it holds.
+        files, bytes: that would be written anew.
+        retrained: records that would be learnt from once more.
+        share: of a full training, from 0 to 1.
+    """
 
     component: str
     influence: Influence
@@ -88,6 +98,14 @@ class Step:
     records: int
     files: int = 0
     bytes: int = 0
+    retrained: int = 0
+    share: float = 0.0
+
+    @classmethod
+    def of(cls, name: str, influence: Influence, cost: Cost) -> Step:
+        """Return the step that a component's prediction makes."""
+        sizes = (cost.files, cost.bytes, cost.retrained, cost.share)
+        return cls(name, influence, cost.action, cost.records, *sizes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from forgetnet.audit import layout, residue, trace
+from forgetnet.component import Component, Finding, Influence
 from forgetnet.errors import InvalidScope, StoreCorrupt
 from forgetnet.filters import under
 from forgetnet.forget.hidden import Hidden
@@ -27,7 +28,7 @@ from forgetnet.forget.statement import GUARANTEES, INFLUENCES, SCOPES
 from forgetnet.forget.surfaces import Check, Surface, SurfaceStatus, judge
 from forgetnet.store import Floats, Query, Store
 
-__all__ = ["LEVELS", "RESUMED", "Look", "Reopen", "vocabulary"]
+__all__ = ["LEVELS", "RESUMED", "Look", "Reopen", "surface_of", "vocabulary"]
 
 Reopen = Callable[[], contextlib.AbstractContextManager[Store]]
 
@@ -48,10 +49,18 @@ _ROWS, _VECTORS = "rows", "vectors and index"
 _ON_DISK = "delete, write the pieces anew, shred the old files"
 _IN_MEMORY = "delete from memory"
 _UNTRAINED = "remove the rows; nothing in the index is trained"
+_METHODS = {
+    Influence.FROZEN: "nothing: it never saw the data",
+    Influence.LOCAL: "remove the rows",
+    Influence.ADDITIVE: "subtract the same integers that were added, solve again",
+    Influence.ISOLATED: "drop the leaf's expert, train it without",
+    Influence.ENTANGLED: "parametric unlearning",
+}
 _SAID = frozenset(
     {
         *(*RESUMED, _LISTED),
         *(_ASKED, _REASKED, _SEARCHED, _EVERY, _TOUCHED, _EVERY + _RAW, _TOUCHED + _RAW, _STRAYS),
+        *_METHODS.values(),
         *(_OTHERS, _AGAIN, _NOTHING, _ROWS, _VECTORS, _ON_DISK, _IN_MEMORY, _UNTRAINED),
         *(*LEVELS, *SCOPES, *INFLUENCES, *GUARANTEES),
         *(str(status) for status in SurfaceStatus),
@@ -79,6 +88,7 @@ class Look:
         needles, vectors, subject, topic: what is looked for in plain; gone after a crash.
         hidden: the subject or topic in hashes, which stay.
         again: whether this look was taken up after a crash.
+        scanned: whether the files have been read before the purge.
         words: what receipts say whatever they are about.
         others: files that the purge must not touch, with size and time of change.
     """
@@ -98,6 +108,7 @@ class Look:
     topic: str | None = field(default=None, repr=False)
     hidden: Hidden | None = field(default=None, repr=False)
     again: bool = False
+    scanned: bool = False
     words: frozenset[str] = frozenset()
     others: dict[Path, tuple[int, int]] = field(default_factory=dict)
 
@@ -113,8 +124,9 @@ class Look:
         salt: bytes,
         level: str,
         words: frozenset[str],
+        probes: int = _PROBES,
     ) -> Look:
-        """Take the first look: learn what the records are like, and find them."""
+        """Take the first look, short of reading files: what the records are like, and found so."""
         if level not in LEVELS:
             raise InvalidScope(f"verify= is one of {', '.join(LEVELS)}, not {level!r}")
         found = store.get(plan.ids)
@@ -135,9 +147,16 @@ class Look:
             topic=scope.topic,
             hidden=Hidden.of(scope, hashing=hashing, salt=salt),
         )
-        look.vectors = list(zip(plan.ids, content, strict=True))[:_PROBES]
-        look._control()
+        look.vectors = list(zip(plan.ids, content, strict=True))[:probes]
+        seen = sum(look._finds(i, vector) for i, vector in look.vectors)
+        look.probed = (seen, len(look.vectors))
         return look
+
+    def scan(self) -> None:
+        """Find the records in the files, once, while their bytes are still there."""
+        if not self.scanned:
+            self._control()
+            self.scanned = True
 
     def _control(self) -> None:
         files = self.store.files(self.ids) if self.ids else []
@@ -146,8 +165,6 @@ class Look:
             findings = residue.scan(files, self.traces, self.needles, root=self.root)
             self.control = (len(marks & findings.decoded), len(marks))
             self.traces = self.traces.learn(findings.keys)
-        found = sum(self._finds(i, vector) for i, vector in self.vectors)
-        self.probed = (found, len(self.vectors))
         touched = set(files)
         self.others = {path: _stamp(path) for path in self.store.files() if path not in touched}
 
@@ -180,6 +197,7 @@ class Look:
                 probed=(int(plain["probed"][0]), int(plain["probed"][1])),
                 hidden=Hidden.from_plain(plain["hidden"], hashing=traces.salt),
                 again=True,
+                scanned=bool(plain["scanned"]),
                 words=frozenset(plain["words"]),
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -196,6 +214,7 @@ class Look:
             "control": list(self.control),
             "probed": list(self.probed),
             "hidden": None if self.hidden is None else self.hidden.to_plain(),
+            "scanned": self.scanned,
             "words": sorted(self.words),
         }
 
@@ -271,6 +290,7 @@ class Look:
     def _scanned(self, root: Path) -> list[Check]:
         fresh = [path for path in self.store.files() if path not in self.others]
         small = [root / "ledger.jsonl", root / "receipts", root / "store" / "manifest.json"]
+        small.append(root / "experts")
         # The journal names the ids until the receipt is safe; it is shredded after that.
         everything = [path for path in root.iterdir() if path.name != "journal"]
         names = None if self.full else {path.stem for path in fresh}
@@ -341,3 +361,23 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _size(paths: Sequence[Path]) -> int:
     return sum(_stamp(path)[0] for path in paths)
+
+
+def surface_of(
+    part: Component, held: int, found: Sequence[Finding], *, full: bool
+) -> Surface:
+    """Return what the look at a component came to."""
+    checks = [
+        Check(
+            check=one.check,
+            hits=one.hits,
+            control_expected=one.expected,
+            control_found=one.found,
+            opaque=one.opaque,
+            files=one.files,
+            bytes_read=one.bytes_read,
+            scope="full" if full else "touched",
+        )
+        for one in found
+    ]
+    return judge(part.name, count=held, method=_METHODS[part.influence], checks=checks)

@@ -1,0 +1,63 @@
+"""Experts and routers as plain settings, so that a model can be opened from its folder alone.
+
+Only kinds that are installed as such are revived, by name: a folder never names code to run.
+Third parties register theirs under the entry-point group ``forgetnet.experts``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from forgetnet.errors import Unsupported
+from forgetnet.record import canonical_json
+
+__all__ = ["describe", "kinds", "revive"]
+
+_NOT_SETTINGS = {"influence"}
+
+
+def kinds() -> dict[str, EntryPoint]:
+    """Return where the classes of all installed kinds are, by name."""
+    return {point.name: point for point in entry_points(group="forgetnet.experts")}
+
+
+def describe(part: object) -> dict[str, Any]:
+    """Return a part's kind and settings; ``settings`` is None where they aren't JSON values."""
+    kind = type(part).__name__
+    settings: dict[str, Any] | None = None
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        fields = [f.name for f in dataclasses.fields(part) if f.init]
+        fields = [name for name in fields if name not in _NOT_SETTINGS]
+        settings = {name: getattr(part, name) for name in fields}
+        try:
+            canonical_json(settings)
+        except (TypeError, ValueError):
+            settings = None
+    return {"kind": kind, "settings": settings}
+
+
+def revive(told: Mapping[str, Any]) -> Any:
+    """Return the part that :func:`describe` described.
+
+    Raises:
+        Unsupported: its kind isn't installed, or it holds what a file can't name.
+    """
+    known = kinds()
+    if told["kind"] not in known:
+        raise Unsupported(
+            f"no expert called {str(told['kind'])[:80]!r} is installed; install the package that "
+            f"offers it; installed are {', '.join(sorted(known))}"
+        )
+    if told["settings"] is None:
+        raise Unsupported(
+            f"the settings of {told['kind']} can't be read from a file, since they hold code or "
+            "data; give the same experts and router again"
+        )
+    settings = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in told["settings"].items()
+    }
+    return known[told["kind"]].load()(**settings)

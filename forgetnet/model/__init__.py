@@ -1,0 +1,1 @@
+"""Models that forget exactly: experts over a frozen encoder and a deletable memory."""

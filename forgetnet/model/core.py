@@ -1,0 +1,221 @@
+"""The learnt half of a model: its parts, kept in line with the records of a store, and answering.
+
+Knows nothing of memories, keys or receipts; a forget asks each of its components in turn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from forgetnet.component import Component
+from forgetnet.errors import InvalidRecord, StoreError
+from forgetnet.exact import quantise
+from forgetnet.experts.neighbour import Neighbour
+from forgetnet.experts.pinned import environment
+from forgetnet.experts.shelf import Shelf
+from forgetnet.experts.train import Trainer
+from forgetnet.model.leaves import LeafPart
+from forgetnet.model.parts import Shared, SumPart
+from forgetnet.model.roster import Roster
+from forgetnet.model.serve import Answers, Mixture, Serving
+from forgetnet.model.stack import Stack
+from forgetnet.record import Record, canonical_json
+from forgetnet.store import Floats, Query, Store
+
+__all__ = ["Core"]
+
+_ROWS = 256
+_MORE = 16
+
+
+class Core:
+    """Roster, states and predictors of a model.
+
+    Args:
+        store: the records.
+        stack: what the model is made of.
+        root: folder for the experts' files; None in memory.
+        salt: keys the shard map and the seeds.
+        trainer: trains the leaves.
+        lock: held while anything changes.
+        readonly: change nothing on disk.
+        progress: show bars on long work.
+
+    Raises:
+        StoreError: the folder belongs to a model of other settings.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        stack: Stack,
+        root: Path | None,
+        *,
+        salt: bytes,
+        trainer: Trainer,
+        lock: threading.RLock,
+        readonly: bool = False,
+        progress: bool = True,
+    ) -> None:
+        self.stack = stack
+        self.store = store
+        self.shelf = Shelf(root, readonly=readonly)
+        stored = self.shelf.header.get("digest")
+        if stored is not None and stored != stack.digest():
+            raise StoreError(
+                f"the model in {root} was made with other experts, weights or settings; open it "
+                "with those, or with none to take them from the folder"
+            )
+        self.roster = Roster(store, salt, stack.task, stack.router)
+        self.shared = Shared(
+            self.roster,
+            self.shelf,
+            trainer,
+            salt,
+            lock,
+            left=self._left,
+            changed=self.publish,
+            progress=progress,
+        )
+        self.sums = [SumPart(expert, self.shared) for expert in stack.sums]
+        self.leaves = [LeafPart(expert, stack.cap, self.shared) for expert in stack.leaves]
+        self.serving = Serving()
+
+    @property
+    def parts(self) -> Sequence[SumPart | LeafPart]:
+        """The learnt parts, additive ones first."""
+        return [*self.sums, *self.leaves]
+
+    @property
+    def components(self) -> list[Component]:
+        """The parts, as a forget knows them."""
+        return list(self.parts)
+
+    def open(self) -> None:
+        """Bring every part in line with the records that are there."""
+        for part in self.parts:
+            part.open()
+        self._seal()
+        self.publish()
+
+    def _seal(self) -> None:
+        """Store the settings beside the states, and what the bits of the states depend on."""
+        header = self.header()
+        if self.shelf.header != header:
+            self.shelf.commit({}, header=header)
+
+    def header(self) -> dict[str, Any]:
+        """Return what the manifest says of the model."""
+        return {
+            "digest": self.stack.digest(),
+            "settings": self.stack.to_plain(),
+            "environment": environment(),
+        }
+
+    def hurry(self, yes: bool) -> None:  # noqa: FBT001 # a callback
+        """Say whether answers are waited for while parts learn: then quick ones are worth it."""
+        self.shared.bridging = yes
+
+    def stop(self, yes: bool) -> None:  # noqa: FBT001 # a callback
+        """Have training end after the leaf that it is at."""
+        for part in self.leaves:
+            part.stop.set() if yes else part.stop.clear()
+
+    def publish(self) -> None:
+        """Swap in what answers from now on."""
+        classes = self.roster.classes
+        width = len(classes) if self.stack.task == "classification" else self.roster.width
+        self.serving = Serving(
+            classes,
+            width if len(self.roster) else 0,
+            self.stack.weights,
+            {part.name: part.predictor for part in self.sums if part.predictor is not None},
+            {part.name: dict(part.predictors) for part in self.leaves},
+            {part.name: len(part.waiting) for part in self.leaves},
+            self.stack.router,
+        )
+
+    def digest(self, encoder: str) -> str:
+        """Hash everything that answers: equal for equal settings and equal sets of records."""
+        parts = {part.name: part.digest() for part in self.parts}
+        body = [self.stack.digest(), encoder, self.roster.digest(), parts]
+        return hashlib.sha256(canonical_json(body).encode()).hexdigest()
+
+    # -- learning
+
+    def absorb(self, records: Sequence[Record]) -> None:
+        """Learn records that the store holds now."""
+        with self.shared.lock:
+            ids = self.roster.take_in(records)
+            view = self.roster.view(ids)
+            if ids:
+                for part in self.sums:
+                    part.absorb(view)
+        if ids:
+            for leaf in self.leaves:
+                leaf.absorb(ids)
+        self.publish()
+
+    def _left(self, ids: Collection[str]) -> None:
+        """Answer without records that the store no longer holds, from now on."""
+        with self.shared.lock:
+            if self.shared.leaving is None or self.shared.leaving[0] != frozenset(ids):
+                return  # done already, or the roster never knew them
+            view = self.shared.leaving[1]
+            for part in self.parts:
+                part.mask(view)
+            self.roster.let_go(view)
+            self.shared.leaving = None
+            self.publish()
+
+    # -- answering
+
+    def answer(self, vectors: Floats) -> tuple[Mixture, list[list[Neighbour]]]:
+        """Answer (n, d) unit vectors; n must be small, for every share is kept.
+
+        Raises:
+            InvalidRecord: nothing has been learnt yet.
+        """
+        serving = self._ready()
+        near = [self._near(vector) for vector in vectors] if self.stack.memory else []
+        remembered: Answers | None = None
+        if self.stack.memory is not None and any(near):
+            remembered = self.stack.memory.answer(near, serving.classes)
+        return serving.mix(quantise(vectors), remembered), near
+
+    def _ready(self) -> Serving:
+        serving = self.serving
+        if not len(self.roster):
+            raise InvalidRecord("the model has learnt nothing; give it labelled records with fit")
+        if not serving.can_answer(memory=self.stack.memory is not None):
+            with self.shared.lock:  # everything is being solved anew: wait for it
+                serving = self.serving
+        return serving
+
+    def answers(self, vectors: Floats) -> Answers:
+        """Answer (n, d) unit vectors, however many."""
+        blocks = [
+            self.answer(vectors[start : start + _ROWS])[0].answers
+            for start in range(0, len(vectors), _ROWS)
+        ]
+        return np.concatenate(blocks) if blocks else np.zeros((0, self._ready().width))
+
+    def _near(self, vector: Floats) -> list[Neighbour]:
+        """Return the nearest records that teach, as the memory's search gives them."""
+        if self.stack.memory is None:
+            return []
+        with self.shared.lock:
+            taught, all_of = self.roster.targets, self.store.count()
+            wanted, more = min(self.stack.memory.k, len(taught)), 0
+            while True:  # records without a label, and those that are about to go, are passed over
+                found = self.store.search(Query(vector, wanted + more))
+                kept = [(i, d) for i, d in found if i in taught][:wanted]
+                if len(kept) == wanted or wanted + more >= all_of:
+                    return [Neighbour(i, 1.0 - d, taught[i]) for i, d in kept]
+                more = min(4 * more + _MORE, all_of)

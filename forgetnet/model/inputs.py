@@ -1,0 +1,110 @@
+"""What a model is given, as records: texts, vectors, records, rows of a table.
+
+Knows nothing of experts. Everything is checked before anything is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from forgetnet.encode import Encoder
+from forgetnet.errors import InvalidRecord
+from forgetnet.model.roster import LABEL
+from forgetnet.record import Record
+
+__all__ = ["Inputs", "to_items", "to_records"]
+
+Inputs = (
+    str | Record | Sequence[str] | Sequence[Record] | Sequence[Mapping[str, Any]] | npt.ArrayLike
+)
+"""Texts, records, rows as mappings, a data frame, or an (n, d) array of vectors."""
+
+
+def to_items(X: Any, encoder: Encoder) -> list[str | Record] | npt.NDArray[np.float32]:
+    """Return texts or records as a list, rows as their texts, vectors as an (n, d) array.
+
+    Raises:
+        InvalidRecord: it is none of these.
+    """
+    if isinstance(X, str | Record):
+        return [X]
+    rows = getattr(encoder, "to_texts", None)  # an encoder of rows reads them from their text
+    if rows is not None and not _holds(X, str | Record):
+        texts: list[str | Record] = list(rows(X))
+        return texts
+    if isinstance(X, Mapping):
+        raise InvalidRecord("a single row or a table needs a table encoder: encoder=TableEncoder()")
+    if isinstance(X, Iterable) and not hasattr(X, "__array__"):
+        X = list(X)
+        if all(isinstance(item, str | Record) for item in X):
+            found: list[str | Record] = X
+            return found
+    try:
+        array = np.asarray(X, np.float32)
+    except (TypeError, ValueError):
+        array = np.empty(0, np.float32)
+    if array.ndim == 1 and array.shape == (encoder.dim,):
+        array = array[None, :]
+    if array.ndim != 2:
+        raise InvalidRecord(
+            f"give texts, records, or vectors of shape (n, {encoder.dim}); for rows of a table "
+            "open the model with encoder=TableEncoder(...)"
+        )
+    return array
+
+
+def _holds(X: Any, kinds: Any) -> bool:
+    return isinstance(X, list | tuple) and bool(X) and all(isinstance(x, kinds) for x in X)
+
+
+def to_records(
+    X: Any,
+    y: Sequence[Any] | npt.NDArray[Any] | None,
+    encoder: Encoder,
+    *,
+    subjects: Sequence[str | None] | str | None,
+    ids: Sequence[str] | None,
+    topics: Sequence[str | None] | str | None,
+) -> list[Record]:
+    """Return what is to be learnt as records, the targets in their metadata.
+
+    Raises:
+        InvalidRecord: the lengths differ, or the items are of no known kind.
+    """
+    items = to_items(X, encoder)
+    count = len(items)
+    records = [
+        item
+        if isinstance(item, Record)
+        else Record(text=item)
+        if isinstance(item, str)
+        else Record(vector=item)
+        for item in items
+    ]
+    for name, given in {"y": y, "subjects": subjects, "ids": ids, "topics": topics}.items():
+        if given is not None and not isinstance(given, str) and len(given) != count:
+            raise InvalidRecord(f"{count} items came with {len(given)} {name}")
+    if y is not None:
+        plain = y.tolist() if isinstance(y, np.ndarray) else y
+        records = [
+            replace(record, metadata={**record.metadata, LABEL: _plain(target)})
+            for record, target in zip(records, plain, strict=True)
+        ]
+    for name, given in {"subject": subjects, "id": ids, "topic": topics}.items():
+        if given is not None:
+            all_of = [given] * count if isinstance(given, str) else given
+            fill: Any = [{name: value} for value in all_of]
+            records = [replace(record, **more) for record, more in zip(records, fill, strict=True)]
+    return records
+
+
+def _plain(target: Any) -> Any:
+    """Return a target as JSON holds it."""
+    if isinstance(target, np.generic | np.ndarray):
+        return target.tolist()
+    return list(target) if isinstance(target, tuple) else target

@@ -1,0 +1,294 @@
+"""The isolated parts of a model as components: one expert a leaf, dropped and trained anew.
+
+A leaf that lost a record is masked at once; its files go before its training begins, so that
+nothing that saw the record is left while it lasts. A result counts only if the leaf's records are
+still those that it was trained on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forgetnet.component import Cost, Finding, Influence
+from forgetnet.encode.contract import progress_bar
+from forgetnet.errors import ForgetIncomplete
+from forgetnet.experts.expert import Expert, Predictor, State, View
+from forgetnet.experts.router import SubjectRouter
+from forgetnet.experts.shelf import Place, Slot
+from forgetnet.experts.slices import first_stale, prefixes, slice_of
+from forgetnet.experts.train import Job, Trained, carry_out, stages_of
+from forgetnet.model.parts import COUNTED, REBUILT, Shared, look_for_files, seed_of
+
+__all__ = ["LeafPart"]
+
+_TRIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One leaf to train: which stages stay, and what is to be done."""
+
+    leaf: str
+    kept: tuple[Slot, ...]
+    inputs: tuple[tuple[str, int], ...]
+    job: Job
+
+
+class LeafPart:
+    """An expert with one state for each leaf, as a component of a model.
+
+    Args:
+        expert: what is trained.
+        cap: most records of several subjects in a leaf.
+        shared: what it shares with the other parts.
+    """
+
+    influence = Influence.ISOLATED
+
+    def __init__(self, expert: Expert, cap: int, shared: Shared) -> None:
+        self.expert = expert
+        self.predictors: dict[str, Predictor] = {}
+        self.waiting: set[str] = set()
+        self._cap = cap
+        self._shared = shared
+        self._suspect: set[str] | None = None
+        self.stop = threading.Event()
+
+    @property
+    def name(self) -> str:
+        """The expert's name."""
+        return self.expert.name
+
+    @property
+    def slices(self) -> int:
+        """In how many slices a leaf is trained."""
+        return stages_of(self.expert)
+
+    def digest(self) -> str:
+        """Hash the states of all leaves."""
+        return self._shared.shelf.digest(self.name)
+
+    def _present(self) -> set[str]:
+        return {leaf for part, leaf in self._shared.shelf.slots if part == self.name}
+
+    # -- learning
+
+    def open(self) -> None:
+        """Take up the states of leaves whose records are as they were; train the others."""
+        self._suspect = None
+        self.bring()
+
+    def absorb(self, ids: Collection[str]) -> None:
+        """Train the leaves of records that the roster has just taken in."""
+        self._doubt(ids)
+        self.bring()
+
+    def _doubt(self, ids: Collection[str]) -> None:
+        """Mark the leaves of some records as perhaps no longer right."""
+        present = self._present()
+        if not isinstance(self._shared.roster.router, SubjectRouter):
+            self._suspect = None  # one record may move others
+        elif self._suspect is not None:
+            found = (self._shared.roster.leaf_of(i, present) for i in ids)
+            self._suspect |= {leaf for leaf in found if leaf is not None}
+
+    def bring(self) -> None:
+        """Bring every leaf in line with the live records; training holds no lock.
+
+        Raises:
+            InvalidRecord: the expert can't learn from a leaf; the leaf stays masked.
+            StoreError: a state can't be stored; what is missing is trained at the next opening.
+        """
+        for _ in range(_TRIES):  # records may come and go meanwhile
+            with self._shared.lock:
+                tasks = self._stale()
+            if not tasks:
+                return
+            with progress_bar(len(tasks), shown=self._shared.progress and len(tasks) > 1) as step:
+
+                def finished(
+                    number: int,
+                    trained: Trained,
+                    tasks: Sequence[_Task] = tasks,
+                    step: Callable[[int], None] = step,
+                ) -> None:
+                    with self._shared.lock:
+                        self._take(tasks[number], trained.states)
+                    step(1)
+
+                self._shared.trainer.run([task.job for task in tasks], finished, self.stop)
+            if self.stop.is_set():
+                raise ForgetIncomplete("training was stopped; the next opening goes on with it")
+
+    def _stale(self) -> list[_Task]:
+        """Drop what no longer holds, durably, and return what is to be trained."""
+        roster, shelf = self._shared.roster, self._shared.shelf
+        wanted, present = roster.leaves(self._cap), self._present()
+        doubted = present if self._suspect is None else self._suspect
+        tasks, put = [], {}
+        for leaf in wanted:
+            if leaf in present and leaf not in doubted and leaf in self.predictors:
+                continue
+            view = roster.view(roster.members(leaf))
+            row = shelf.slots.get((self.name, leaf), ())
+            first = first_stale([slot.inputs for slot in row], view, self.slices)
+            if first == self.slices:
+                if leaf not in self.predictors:
+                    state = shelf.load((self.name, leaf))
+                    self.predictors[leaf] = self.expert.prepare(state)
+                continue
+            tasks.append(self._task(leaf, view, row[:first]))
+            if row[:first]:
+                put[self.name, leaf] = [(slot, None) for slot in row[:first]]
+        gone = [(self.name, leaf) for leaf in present - set(wanted)]
+        gone += [(self.name, task.leaf) for task in tasks if not task.kept]
+        for leaf in {leaf for _, leaf in gone} | {task.leaf for task in tasks}:
+            self.predictors.pop(leaf, None)
+        self.waiting = {task.leaf for task in tasks}
+        self._suspect = set()
+        self._shared.changed()
+        if put or gone:
+            shelf.commit(put, gone)
+        return tasks
+
+    def _task(self, leaf: str, view: View, kept: tuple[Slot, ...]) -> _Task:
+        start: State | None = None
+        if kept:
+            start = self._shared.shelf.load((self.name, leaf), len(kept) - 1)
+        seed = seed_of(self._shared.salt, self.expert, leaf)
+        inputs = tuple((part.digest(), len(part)) for part in prefixes(view, self.slices))
+        return _Task(leaf, kept, inputs, Job(self.expert, view, seed, len(kept), start))
+
+    def _take(self, task: _Task, states: Sequence[State]) -> None:
+        """Take up a result, unless the leaf has changed since."""
+        if task.leaf not in self.waiting or (self._suspect is None or task.leaf in self._suspect):
+            return
+        made = zip(task.inputs[len(task.kept) :], states, strict=True)
+        row: list[tuple[Slot, State | None]] = [(slot, None) for slot in task.kept]
+        row += [(Slot(inputs, count, ""), state) for (inputs, count), state in made]
+        self._shared.shelf.commit({(self.name, task.leaf): row})
+        self.predictors[task.leaf] = self.expert.prepare(states[-1])
+        self.waiting.discard(task.leaf)
+        self._shared.changed()
+
+    # -- letting go
+
+    def holds(self, ids: Collection[str]) -> int:
+        """Count the records of ``ids`` that some leaf was trained on."""
+        return sum(i in self._shared.roster.targets for i in ids)
+
+    def _leaves_of(self, ids: Collection[str]) -> set[str]:
+        present = self._present()
+        found = (self._shared.roster.leaf_of(i, present) for i in ids)
+        return {leaf for leaf in found if leaf is not None}
+
+    def cost(self, ids: Collection[str]) -> Cost:
+        """Predict which leaves go, and how much training their successors take.
+
+        A record's training counts once for each slice from its own on, in all leaves that must
+        be trained anew, against the same sum over all leaves.
+        """
+        roster, slots = self._shared.roster, self._shared.shelf.slots
+        touched, gone = self._leaves_of(ids), set(ids)
+        places: list[Place] = [(self.name, leaf) for leaf in touched]
+        files = self._shared.shelf.files(places) if places else []
+        after, whole, trained = roster.leaves_without(gone, self._cap), 0.0, 0
+        work = 0.0
+        for leaf in after:
+            rest = [i for i in roster.members(leaf) if i not in gone]
+            work_of = [self._stages(i) for i in rest]
+            whole += sum(sum(stages) for stages in work_of)
+            lost = [i for i in roster.members(leaf) if i in gone]
+            if not lost and (self.name, leaf) in slots:
+                continue
+            first = min((self._slice(i) for i in lost), default=0)
+            first = first if (self.name, leaf) in slots else 0
+            work += sum(sum(stages[first:]) for stages in work_of)
+            trained += len(rest)
+        return Cost(
+            "drop the leaves' experts, train them without",
+            self.holds(ids),
+            trained,
+            len(files),
+            sum(path.stat().st_size for path in files),
+            work / whole if whole else 0.0,
+        )
+
+    def _slice(self, record_id: str) -> int:
+        return slice_of(self._shared.roster.key_of(record_id), self.slices)
+
+    def _stages(self, record_id: str) -> list[int]:
+        """Return for each stage whether it trains on the record."""
+        own = self._slice(record_id)
+        return [int(stage >= own) for stage in range(self.slices)]
+
+    def before(self, ids: Collection[str]) -> dict[str, Any]:
+        """Note which leaves learnt from the records, and their files."""
+        view = self._shared.see_off(ids)
+        places: list[Place] = [(self.name, leaf) for leaf in self._leaves_of(view.ids)]
+        slots = self._shared.shelf.slots
+        stale = {slot.file for place in places for slot in slots[place][self._first(place, view) :]}
+        stale.discard("")
+        files = [path for path in self._shared.shelf.files(places) if path.name in stale]
+        return {
+            "held": len(view),
+            "leaves": {leaf: [s.inputs for s in slots[part, leaf]] for part, leaf in places},
+            "digests": {leaf: slots[part, leaf][-1].digest for part, leaf in places},
+            "files": [path.name for path in files],
+            "present": sum(path.exists() for path in files),
+        }
+
+    def _first(self, place: Place, view: View) -> int:
+        """Return the first stage of a leaf that saw one of the records."""
+        leaf = place[1]
+        own = [
+            slice_of(key, self.slices)
+            for i, key in zip(view.ids, view.keys, strict=True)
+            if self._shared.roster.leaf_of(i, {leaf}) is not None
+        ]
+        return min(own, default=0)
+
+    def hide(self, ids: Collection[str]) -> None:
+        """Mask the leaves that learnt from the records."""
+        self._shared.left(ids)
+
+    def mask(self, view: View) -> None:
+        """Mask the leaves that learnt from records that the roster still knows."""
+        self._doubt(view.ids)
+        for leaf in self._leaves_of(view.ids):
+            if self.predictors.pop(leaf, None) is not None:
+                self.waiting.add(leaf)
+
+    def forget(self, ids: Collection[str]) -> None:
+        """Drop the leaves that learnt from the records, and train their successors."""
+        self.bring()
+
+    def after(self, ids: Collection[str], note: Mapping[str, Any], *, full: bool) -> list[Finding]:
+        """Compare what leaves were trained on with what is live; in full, train them once more."""
+        if not note["held"]:
+            return [Finding(COUNTED, self.holds(ids))]
+        roster, slots = self._shared.roster, self._shared.shelf.slots
+        old = [digest for row in note["leaves"].values() for digest in row[-1:]]
+        present = {s.inputs for (part, _), row in slots.items() if part == self.name for s in row}
+        hits = self.holds(ids) + sum(digest in present for digest in old)
+        findings = [Finding(COUNTED, hits + len(self.waiting), len(old), len(old))]
+        findings += look_for_files(self._shared, note)
+        if full:
+            wrong = told = 0
+            near = [n for n in self._present() if any(_related(n, leaf) for leaf in note["leaves"])]
+            for leaf in sorted(near):
+                view = roster.view(roster.members(leaf))
+                seed = seed_of(self._shared.salt, self.expert, leaf)
+                anew = carry_out(Job(self.expert, view, seed)).states[-1].digest()
+                wrong += anew != slots[self.name, leaf][-1].digest
+                told += anew not in note["digests"].values()
+            findings.append(Finding(REBUILT, wrong, len(near), told))
+        return findings
+
+
+def _related(leaf: str, other: str) -> bool:
+    """Tell whether one leaf lies within the other."""
+    return leaf.startswith(other) or other.startswith(leaf)

@@ -1,0 +1,354 @@
+"""ForgetNet: a model of experts over a frozen encoder and a deletable memory, as one object.
+
+Every verb that changes the model changes the memory first, durably, and brings the experts in
+line with it; so whatever happens in between, the experts can be made again from the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy.typing as npt
+
+from forgetnet.encode import Encoder
+from forgetnet.errors import InvalidRecord, InvalidScope, StoreCorrupt
+from forgetnet.experts.expert import Expert, Task
+from forgetnet.experts.neighbour import NeighbourExpert
+from forgetnet.experts.ridge import RidgeTrunk
+from forgetnet.experts.router import Router
+from forgetnet.experts.shelf import Shelf
+from forgetnet.experts.torch_expert import TorchExpert
+from forgetnet.experts.train import Local, Trainer
+from forgetnet.filters import Filter
+from forgetnet.forget.journal import Journal
+from forgetnet.forget.keys import derive_salt
+from forgetnet.forget.plan import Plan, Scope
+from forgetnet.forget.receipt import Receipt
+from forgetnet.model.answering import Answering
+from forgetnet.model.copy import copy_model
+from forgetnet.model.core import Core
+from forgetnet.model.inputs import to_records
+from forgetnet.model.requests import ModelMemory, Pending, Queue
+from forgetnet.model.roster import LABEL
+from forgetnet.model.stack import CAP, Stack, from_plain, make_stack
+from forgetnet.opening import Key, Parts, open_parts
+from forgetnet.reader import Reader, now
+
+__all__ = ["ForgetNet"]
+
+_FOLDER = "experts"
+
+
+class ForgetNet(Answering):
+    """A model that forgets exactly; make or open one with :meth:`ForgetNet.open`."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        stack: Stack,
+        trainer: Trainer,
+        *,
+        clock: Callable[[], datetime] = now,
+        progress: bool = True,
+    ) -> None:
+        core = Core(
+            parts.store,
+            stack,
+            parts.home.path(_FOLDER),
+            salt=derive_salt(parts.home.secret),
+            trainer=trainer,
+            lock=parts.lock,
+            progress=progress,
+        )
+        core.open()
+        super().__init__(parts, core, Reader(parts, clock), progress=progress)
+        remarks = [f"chosen on public data, which stays: {told}" for told in stack.chosen]
+        self._memory = ModelMemory(
+            parts, clock=clock, components=core.components, remarks=remarks
+        )
+        self._memory.settle()
+        self._queue = Queue(self._memory, core.hurry, core.stop)
+
+    @classmethod
+    def open(
+        cls,
+        path_or_url: str | Path = "memory://",
+        *,
+        encoder: str | Encoder | None = None,
+        task: Task = "classification",
+        experts: Sequence[Expert | NeighbourExpert] | None = None,
+        weights: Mapping[str, float] | None = None,
+        cap: int = CAP,
+        router: Router | None = None,
+        chosen: Sequence[str] = (),
+        trainer: Trainer | None = None,
+        key: Key = None,
+        clock: Callable[[], datetime] = now,
+        progress: bool = True,
+    ) -> ForgetNet:
+        """Open the model at a path or URL; a new one is made where there is none.
+
+        A forget or a training that a crash cut short is finished first. Settings of a model that
+        exists are taken from its folder; experts that hold code must be given again.
+
+        Args:
+            path_or_url: folder of the model, or ``memory://``, the default.
+            encoder: as in :meth:`forgetnet.Memory.open`; or a ``TableEncoder`` for rows.
+            task: ``classification`` or ``regression``.
+            experts: by default a ridge trunk over all records, one network a leaf, and the memory.
+            weights: of the parts by name (``memory`` for the rows), constants or chosen on public
+                data; probabilities are averaged with them.
+            cap: most records of several subjects in a leaf.
+            router: sends records to leaves; by subject by default.
+            chosen: what was chosen on which public data, a sentence each, for receipts.
+            trainer: where leaves are trained; in this process by default.
+            key: as in :meth:`forgetnet.Memory.open`; it also keys leaves and seeds.
+            clock: returns the present time, aware.
+            progress: show a bar on long work, when the output is a terminal.
+
+        Raises:
+            InvalidRecord: the settings make no sense.
+            StoreError: the folder holds another model, or can't be written.
+        """
+        parts = open_parts(str(path_or_url), encoder, key, readonly=False)
+        done = False
+        try:
+            stack = _stack_of(parts.home.path(_FOLDER), experts)
+            if stack is None:
+                given = _default_experts(task) if experts is None else experts
+                stack = make_stack(
+                    task, given, weights=weights, cap=cap, router=router, chosen=chosen
+                )
+            _delete_pending(parts)
+            net = cls(parts, stack, trainer or Local(), clock=clock, progress=progress)
+            done = True
+        finally:
+            if not done:
+                parts.store.close()
+        return net
+
+    @classmethod
+    def load(cls, path: str | Path, **settings: Any) -> ForgetNet:
+        """Open a model that exists; see :meth:`open` for what may be given.
+
+        Raises:
+            StoreCorrupt: there is none at the path.
+        """
+        if not (Path(path) / _FOLDER / "manifest.json").exists():
+            raise StoreCorrupt(f"{path} holds no model; make one with ForgetNet.open")
+        return cls.open(path, **settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self, *, wait: bool = True) -> None:
+        """Close the model and let go of its lock.
+
+        Args:
+            wait: finish what was accepted first; otherwise the next opening does.
+        """
+        self._queue.close(wait=wait)
+        self._memory.close()
+
+    # -- learning
+
+    def fit(
+        self,
+        X: Any,
+        y: Sequence[Any] | npt.NDArray[Any] | None = None,
+        *,
+        subjects: Sequence[str | None] | str | None = None,
+        ids: Sequence[str] | None = None,
+        topics: Sequence[str | None] | str | None = None,
+    ) -> Self:
+        """Learn a first set of records; see :meth:`partial_fit` for the arguments.
+
+        Raises:
+            InvalidRecord: the model has learnt records already; nothing was stored.
+        """
+        if self._core.store.count():
+            raise InvalidRecord(
+                "this model holds records already; add to them with partial_fit, or open another"
+            )
+        self.partial_fit(X, y, subjects=subjects, ids=ids, topics=topics)
+        return self
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Sequence[Any] | npt.NDArray[Any] | None = None,
+        *,
+        subjects: Sequence[str | None] | str | None = None,
+        ids: Sequence[str] | None = None,
+        topics: Sequence[str | None] | str | None = None,
+    ) -> list[str]:
+        """Store records durably, learn from those with a label, and return their ids in order.
+
+        The result is the model of the set of all live records, in whatever order they came.
+
+        Args:
+            X: n texts, records, rows of a table, or (n, d) vectors of the encoder's length.
+            y: n labels, or (n,) or (n, t) numbers for a regression; records may bring theirs in
+                ``metadata["label"]``. A record without one is stored and searched, not learnt.
+            subjects: whose data each is; by default each is its own subject.
+            ids: names; random ones by default.
+            topics: paths such as ``health/allergies``.
+
+        Raises:
+            InvalidRecord: something can't be learnt as given, or an id is taken; nothing was
+                stored.
+            StoreError: the records are stored, and experts could not be; opening the model again
+                goes on from there.
+        """
+        raw = to_records(X, y, self.encoder, subjects=subjects, ids=ids, topics=topics)
+        self._queue.drain()
+        with self._parts.lock:
+            self._core.roster.check([r.metadata[LABEL] for r in raw if LABEL in r.metadata])
+            stored = self._memory.add(raw, progress=self._progress)
+            found = self._core.store.get(stored)
+            self._core.absorb([found[i] for i in stored])
+        return stored
+
+    # -- forgetting
+
+    def plan(
+        self,
+        *,
+        ids: str | Sequence[str] | None = None,
+        subject: str | None = None,
+        filter: Filter | None = None,
+        topic: str | None = None,
+        mentions: bool = True,
+    ) -> Plan:
+        """Return what a forget would take, from which part, and at what cost; change nothing.
+
+        Raises:
+            InvalidScope: the scope is empty or malformed, or its witnesses disagree.
+        """
+        return self._memory.forget(
+            ids=ids, subject=subject, filter=filter, topic=topic, mentions=mentions, dry_run=True
+        )
+
+    def forget(
+        self,
+        *,
+        ids: str | Sequence[str] | None = None,
+        subject: str | None = None,
+        filter: Filter | None = None,
+        topic: str | None = None,
+        mentions: bool = True,
+        reason: str | None = None,
+        verify: Literal["auto", "touched", "full"] = "auto",
+    ) -> Receipt:
+        """Forget records in the memory and in every expert, and return one signed receipt.
+
+        Afterwards the model is bit for bit the one that never learnt them. The arguments are
+        those of :meth:`forgetnet.Memory.forget`; ``verify="full"`` also learns what was touched
+        once more from the live records, and compares.
+
+        Raises:
+            InvalidScope: nothing was changed.
+            ForgetIncomplete: it stopped midway; nothing answers with the records any more, and
+                the next change or opening finishes it.
+        """
+        scope = _scope(ids, subject, filter, topic, mentions=mentions)
+        return self._queue.submit(scope, reason=_reason(reason), level=verify).receipt()
+
+    def request(
+        self,
+        *,
+        ids: str | Sequence[str] | None = None,
+        subject: str | None = None,
+        filter: Filter | None = None,
+        topic: str | None = None,
+        mentions: bool = True,
+        reason: str | None = None,
+        verify: Literal["auto", "touched", "full"] = "auto",
+    ) -> Pending:
+        """Accept a forget, and finish it in the background.
+
+        When this returns, the request is durable and nothing answers with the records: they are
+        unreachable in the memory, leaves that learnt from them are masked, and sums are left out
+        until they are subtracted. What waits together is finished together, each leaf once.
+
+        Raises:
+            InvalidScope: nothing was changed.
+        """
+        scope = _scope(ids, subject, filter, topic, mentions=mentions)
+        return self._queue.submit(scope, reason=_reason(reason), level=verify)
+
+    def sweep(self) -> Receipt:
+        """Forget every record that has expired; until then it teaches."""
+        self._queue.drain()
+        return self._memory.sweep()
+
+    # -- coming and going
+
+    def digest(self) -> str:
+        """Hash everything that answers: equal to the twin's that never learnt the rest."""
+        self._queue.drain()
+        with self._parts.lock:
+            return self._core.digest(self.encoder.digest)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a new folder: records, experts and key.
+
+        Both are then separate models: what one forgets, the other still knows.
+
+        Raises:
+            StoreError: the folder is not empty, or can't be written.
+        """
+        self._queue.drain()
+        with self._parts.lock:
+            copy_model(self._parts, self._core, Path(path))
+
+
+def _default_experts(task: Task) -> list[Expert | NeighbourExpert]:
+    return [RidgeTrunk(task=task), TorchExpert(task=task), NeighbourExpert(task=task)]
+
+
+def _stack_of(
+    folder: Path | None, experts: Sequence[Expert | NeighbourExpert] | None
+) -> Stack | None:
+    """Return the settings of the model in a folder, if there is one and none are given."""
+    if folder is None or experts is not None:
+        return None
+    settings = Shelf(folder, readonly=True).header.get("settings")
+    return None if settings is None else from_plain(settings)
+
+
+def _delete_pending(parts: Parts) -> None:
+    """Delete what a forget that was cut short was about, before anything answers."""
+    folder = parts.home.path("journal")
+    for entry in Journal(folder).pending():
+        parts.store.delete(entry.plan.ids)
+
+
+def _scope(
+    ids: str | Sequence[str] | None,
+    subject: str | None,
+    filter: Filter | None,
+    topic: str | None,
+    *,
+    mentions: bool,
+) -> Scope:
+    wanted = (ids,) if isinstance(ids, str) else None if ids is None else tuple(ids)
+    return Scope(wanted, subject, filter, topic, None, mentions)
+
+
+def _reason(reason: object) -> str:
+    if reason is not None and not isinstance(reason, str):
+        raise InvalidScope("reason= must be a string")
+    return reason or ""
