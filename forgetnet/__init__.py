@@ -1,4 +1,6 @@
-"""ForgetNet: a memory for AI that can forget by design, and show it."""
+"""ForgetNet: a memory and models for AI that can forget by design, and show it."""
+
+from typing import TYPE_CHECKING, Any
 
 from forgetnet.aio import AsyncMemory
 from forgetnet.encode import Encoder, HashEncoder, SentenceTransformerEncoder, VectorsOnly
@@ -21,12 +23,27 @@ from forgetnet.memory import Memory
 from forgetnet.record import Deleted, Hit, Record, Stats
 from forgetnet.store import open_store
 
+if TYPE_CHECKING:
+    from forgetnet.experts import (
+        NeighbourExpert,
+        PrototypeExpert,
+        PublicCorpus,
+        RidgeExpert,
+        RidgeTrunk,
+        SklearnExpert,
+        SubjectRouter,
+        TopicRouter,
+        TorchExpert,
+    )
+    from forgetnet.model import ForgetNet
+
 __all__ = [
     "AsyncMemory",
     "Deleted",
     "Encoder",
     "EncoderMismatch",
     "ForgetIncomplete",
+    "ForgetNet",
     "ForgetNetError",
     "HashEncoder",
     "Held",
@@ -34,16 +51,43 @@ __all__ = [
     "InvalidRecord",
     "InvalidScope",
     "Memory",
+    "NeighbourExpert",
     "Plan",
+    "PrototypeExpert",
+    "PublicCorpus",
     "Receipt",
     "ReceiptInvalid",
     "Record",
+    "RidgeExpert",
+    "RidgeTrunk",
     "SentenceTransformerEncoder",
+    "SklearnExpert",
     "Stats",
     "StoreCorrupt",
     "StoreError",
     "StoreLocked",
+    "SubjectRouter",
+    "TopicRouter",
+    "TorchExpert",
     "Unsupported",
     "VectorsOnly",
     "open_store",
 ]
+
+_LEARNING = {
+    "NeighbourExpert", "PrototypeExpert", "PublicCorpus", "RidgeExpert", "RidgeTrunk",
+    "SklearnExpert", "SubjectRouter", "TopicRouter", "TorchExpert",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Load models and experts when they are first asked for: they need torch, memories don't."""
+    if name == "ForgetNet":
+        from forgetnet.model import ForgetNet
+
+        return ForgetNet
+    if name in _LEARNING:
+        from forgetnet import experts
+
+        return getattr(experts, name)
+    raise AttributeError(f"module 'forgetnet' has no attribute {name!r}")

@@ -31,7 +31,10 @@ __all__ = [
 
 FORMAT = 1
 _SECRET_BYTES = 32
-_KNOWN = {"forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store", "experts"}
+_KNOWN = {
+    "forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store",
+    "experts",
+}  # fmt: skip
 # What a durable write leaves when its process is killed, and which of those lie in a new root.
 _TORN = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 _OWN_TORN = re.compile(r"\.+(forgetnet\.json|key|receipt\.pub)(\.[0-9a-f]{8}\.tmp)+")

@@ -1,5 +1,9 @@
 """Experts: the parts of a model that learn from records and can let go of them exactly."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from forgetnet.experts.expert import (
     AdditiveExpert,
     Expert,
@@ -12,21 +16,47 @@ from forgetnet.experts.expert import (
     View,
     make_view,
 )
+from forgetnet.experts.neighbour import NeighbourExpert
 from forgetnet.experts.prototype import PrototypeExpert
+from forgetnet.experts.public import PublicCorpus
 from forgetnet.experts.ridge import RidgeExpert, RidgeTrunk
+from forgetnet.experts.router import Router, SubjectRouter, TopicRouter
+from forgetnet.experts.sklearn_expert import SklearnExpert
+from forgetnet.experts.train import Local, Trained, Trainer
+
+if TYPE_CHECKING:
+    from forgetnet.experts.torch_expert import TorchExpert
 
 __all__ = [
     "AdditiveExpert",
     "Expert",
     "Label",
+    "Local",
+    "NeighbourExpert",
     "Predictor",
     "PrototypeExpert",
+    "PublicCorpus",
     "RidgeExpert",
     "RidgeTrunk",
+    "Router",
+    "SklearnExpert",
     "Stage",
     "State",
+    "SubjectRouter",
     "Target",
     "Task",
+    "TopicRouter",
+    "TorchExpert",
+    "Trained",
+    "Trainer",
     "View",
     "make_view",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "TorchExpert":  # torch takes seconds to load; who needs no module shouldn't wait
+        from forgetnet.experts.torch_expert import TorchExpert
+
+        return TorchExpert
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
