@@ -13,7 +13,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 from operator import attrgetter
 from types import NoneType
-from typing import Any
+from typing import Any, cast
 
 from forgetnet.errors import InvalidRecord
 from forgetnet.record import Record, normalise, split_topic, utc
@@ -50,8 +50,8 @@ def complete(
     """
     if ids is not None and len(ids) != len(items):
         raise InvalidRecord(f"{len(items)} items came with {len(ids)} ids")
-    if ids is None and common == _BLANK and all(type(item) is Record for item in items):
-        return [item for item in items if isinstance(item, Record)]
+    if ids is None and common == _BLANK and set(map(type, items)) == {Record}:
+        return cast("Sequence[Record]", items)
     return [_complete(item, common, ids[i] if ids else "") for i, item in enumerate(items)]
 
 

@@ -76,7 +76,7 @@ def heard(pipe: Connection) -> list[tuple[str, Op]]:
     while True:
         try:
             said.append(pipe.recv())
-        except EOFError:
+        except (EOFError, OSError):  # a kill may come in the middle of a word
             return said
 
 

@@ -146,15 +146,16 @@ class LanceStore:
     def _is_large(self, swap: Swap) -> bool:
         """Tell whether pieces at once write less than tails first, and pieces of full leaves then.
 
-        They do if nearly all that lies in the touched leaves would be written anew anyway.
+        They do if leaves are new, or if most of what lies in them would be written anew anyway.
         """
         manifest, spared = self._state.manifest, 0
         row = 4 * manifest.dim
         for prefix, group in swap.groups.items():
-            leaf, come = manifest.leaves.get(prefix) or Leaf(prefix), len(group.positions)
-            keys = len(leaf.keys.keys() | set(group.keys))
-            if not _overflows(leaf, manifest.cap, come, keys, come * row):
-                spared += len(leaf.members) + come
+            leaf, come = manifest.leaves.get(prefix), len(group.positions)
+            if leaf is not None:
+                keys = len(leaf.keys.keys() | set(group.keys))
+                if not _overflows(leaf, manifest.cap, come, keys, come * row):
+                    spared += len(leaf.members) + come
         return len(swap.rows) >= _LARGE and 2 * spared <= len(swap.rows)
 
     def _dead(self, ids: Sequence[str]) -> dict[str, list[int]]:
