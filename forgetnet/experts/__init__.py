@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from forgetnet.experts.cluster import RayTrainer
 from forgetnet.experts.expert import (
     AdditiveExpert,
     Expert,
@@ -16,13 +17,14 @@ from forgetnet.experts.expert import (
     View,
     make_view,
 )
-from forgetnet.experts.neighbour import NeighbourExpert
+from forgetnet.experts.neighbour import Neighbour, NeighbourExpert
+from forgetnet.experts.processes import Processes
 from forgetnet.experts.prototype import PrototypeExpert
 from forgetnet.experts.public import PublicCorpus
 from forgetnet.experts.ridge import RidgeExpert, RidgeTrunk
 from forgetnet.experts.router import Router, SubjectRouter, TopicRouter
 from forgetnet.experts.sklearn_expert import SklearnExpert
-from forgetnet.experts.train import Local, Trained, Trainer
+from forgetnet.experts.train import Job, Local, Trained, Trainer
 
 if TYPE_CHECKING:
     from forgetnet.experts.torch_expert import TorchExpert
@@ -30,12 +32,16 @@ if TYPE_CHECKING:
 __all__ = [
     "AdditiveExpert",
     "Expert",
+    "Job",
     "Label",
     "Local",
+    "Neighbour",
     "NeighbourExpert",
     "Predictor",
+    "Processes",
     "PrototypeExpert",
     "PublicCorpus",
+    "RayTrainer",
     "RidgeExpert",
     "RidgeTrunk",
     "Router",

@@ -58,7 +58,7 @@ class Lesson:
             return cls(inputs, wanted, values.shape[1], scaling=scaling)
         classes = class_order(view.labels)
         place = {label: i for i, label in enumerate(classes)}
-        wanted = torch.tensor([place[label] for label in view.labels])
+        wanted = torch.from_numpy(np.array([place[label] for label in view.labels], np.int64))
         weight = _weights(class_weight, classes, wanted)
         return cls(inputs, wanted, len(classes), classes, weight)
 
@@ -78,7 +78,7 @@ def _weights(
     if asked == "balanced":
         counts = np.bincount(wanted.numpy(), minlength=len(classes))
         return torch.from_numpy((len(wanted) / (len(classes) * counts)).astype(np.float32))
-    return torch.tensor([float(asked.get(n, 1.0)) for n in classes], dtype=torch.float32)
+    return torch.from_numpy(np.array([asked.get(n, 1.0) for n in classes], np.float32))
 
 
 def step_on(

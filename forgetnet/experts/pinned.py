@@ -15,8 +15,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 __all__ = ["drawn", "environment", "mix", "pinned"]
 
 _TRAINING = threading.RLock()
@@ -36,6 +34,8 @@ def pinned() -> Iterator[None]:
     One thread of a process trains at a time; others wait here. What they compute meanwhile with
     torch is right, but slower.
     """
+    import torch
+
     with _TRAINING:
         threads = torch.get_num_threads()
         strict = torch.are_deterministic_algorithms_enabled()
@@ -45,7 +45,12 @@ def pinned() -> Iterator[None]:
             torch.set_num_threads(1)
             torch.use_deterministic_algorithms(True)
             torch.set_float32_matmul_precision("highest")
-            with torch.inference_mode(False), torch.enable_grad():
+            with (
+                torch.inference_mode(False),
+                torch.enable_grad(),
+                torch.autocast("cpu", enabled=False),
+                torch.device("cpu"),
+            ):
                 yield
         finally:
             torch.set_num_threads(threads)
@@ -61,6 +66,8 @@ def drawn(seed: int) -> Iterator[None]:
     state that is carried over: what step t draws is a function of its seed. A thread of another
     library that draws in the same moment would shift it; the lock keeps out our own.
     """
+    import torch
+
     generator = torch.default_generator
     with _DRAWS:
         before = generator.get_state()
@@ -91,6 +98,8 @@ def environment() -> str:
     Asked inside of :func:`pinned`: libraries and versions, the width of the processor's vectors
     (``ATEN_CPU_CAPABILITY`` can lower it), its architecture, and the number of threads.
     """
+    import torch
+
     width = torch.backends.cpu.get_cpu_capability()
     threads = torch.get_num_threads()
     return f"{_versions()}, {platform.machine()} {width}, threads {threads}"

@@ -176,10 +176,14 @@ class _Predictor:
             values = np.asarray(self.fitted.predict(whole), np.float64)
             return values.reshape(len(whole), -1)[: len(codes)]
         if hasattr(self.fitted, "predict_proba"):
-            return np.asarray(self.fitted.predict_proba(whole), np.float64)[: len(codes)]
+            # Some answer in float32, whose sum is 1 only nearly.
+            return _normal(np.asarray(self.fitted.predict_proba(whole), np.float64)[: len(codes)])
         score = np.asarray(self.fitted.decision_function(whole), np.float64)[: len(codes)]
         if score.ndim == 1:  # of the second of two classes
             score = np.stack([np.zeros(len(score)), score], axis=1)
-        raised = np.exp(score - score.max(axis=1, keepdims=True))
-        found: Probabilities = raised / raised.sum(axis=1, keepdims=True)
-        return found
+        return _normal(np.exp(score - score.max(axis=1, keepdims=True)))
+
+
+def _normal(told: Probabilities) -> Probabilities:
+    found: Probabilities = told / told.sum(axis=1, keepdims=True)
+    return found
