@@ -21,7 +21,7 @@ from forgetnet.experts.expert import Label, Task, View, class_order
 
 __all__ = ["ClassWeight", "Lesson", "step_on"]
 
-ClassWeight = Literal["balanced"] | Mapping[Label, float] | None
+ClassWeight = Literal["balanced"] | Mapping[Label, float] | tuple[tuple[Label, float], ...] | None
 """How a class is weighed: by the leaf's own counts, by label (1 where it isn't named), or not."""
 
 
@@ -78,7 +78,8 @@ def _weights(
     if asked == "balanced":
         counts = np.bincount(wanted.numpy(), minlength=len(classes))
         return torch.from_numpy((len(wanted) / (len(classes) * counts)).astype(np.float32))
-    return torch.from_numpy(np.array([asked.get(n, 1.0) for n in classes], np.float32))
+    told = dict(asked)
+    return torch.from_numpy(np.array([told.get(n, 1.0) for n in classes], np.float32))
 
 
 def step_on(

@@ -7,13 +7,13 @@ named, so that results of different machines are never mixed. Knows nothing of e
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
 import platform
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 __all__ = ["drawn", "environment", "mix", "pinned"]
 
@@ -27,7 +27,7 @@ def mix(seed: int, *parts: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-@contextmanager
+@contextlib.contextmanager
 def pinned() -> Iterator[None]:
     """Pin what the bits of torch depend on, for the whole process, and put it back.
 
@@ -45,12 +45,12 @@ def pinned() -> Iterator[None]:
             torch.set_num_threads(1)
             torch.use_deterministic_algorithms(True)
             torch.set_float32_matmul_precision("highest")
-            with (
-                torch.inference_mode(False),
-                torch.enable_grad(),
-                torch.autocast("cpu", enabled=False),
-                torch.device("cpu"),
-            ):
+            with contextlib.ExitStack() as here:
+                here.enter_context(torch.inference_mode(False))
+                here.enter_context(torch.enable_grad())
+                here.enter_context(torch.autocast("cpu", enabled=False))
+                if torch.get_default_device().type != "cpu":  # entering one slows every call
+                    here.enter_context(torch.device("cpu"))
                 yield
         finally:
             torch.set_num_threads(threads)
@@ -58,7 +58,7 @@ def pinned() -> Iterator[None]:
             torch.set_float32_matmul_precision(precision)
 
 
-@contextmanager
+@contextlib.contextmanager
 def drawn(seed: int) -> Iterator[None]:
     """Let torch's global generator of the CPU start from ``seed``, and put its state back.
 

@@ -99,16 +99,16 @@ class TorchExpert:
             raise InvalidRecord("dropout is a share from 0 to below 1")
         if self.task == "regression" and self.class_weight is not None:
             raise InvalidRecord("a regression has no classes to weigh")
-        if isinstance(self.class_weight, Mapping):
-            if not all(0 < weight < math.inf for weight in self.class_weight.values()):
+        if self.class_weight is not None and self.class_weight != "balanced":
+            told = dict(self.class_weight)
+            pairs = tuple((label, float(told[label])) for label in class_order(tuple(told)))
+            if not all(0 < weight < math.inf for _, weight in pairs):
                 raise InvalidRecord("the weight of a class is above 0 and finite")
+            object.__setattr__(self, "class_weight", pairs)
 
     def config(self) -> Mapping[str, Any]:
         """Return the settings; a module by its name and the hash of its factory's source."""
-        weight: Any = self.class_weight
-        if isinstance(weight, Mapping):
-            weight = [[label, weight[label]] for label in class_order(tuple(weight))]
-        own = self.module
+        weight, own = self.class_weight, self.module
         return {
             "module": None if own is None else [factory_name(own), factory_source(own)],
             "hidden": self.hidden if own is None else None,
@@ -118,7 +118,7 @@ class TorchExpert:
             "lr": self.lr,
             "batch": self.batch,
             "weight_decay": self.weight_decay,
-            "class_weight": weight,
+            "class_weight": list(map(list, weight)) if isinstance(weight, tuple) else weight,
             "slices": self.slices,
             "warm": None if self.warm is None else [self.warm.digest(), self.warm_source],
         }

@@ -87,7 +87,7 @@ def test_what_a_process_has_set_does_not_reach_the_bits() -> None:
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(5)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu"), torch.device("meta"):
             assert QUICK.fit(leaf(), 1).digest() == expected
     finally:
         torch.set_default_dtype(torch.float32)
@@ -181,6 +181,12 @@ def test_class_weights_help_the_rare_class() -> None:
         recall[name] = answers[[la == "class 1" for la in blurred.labels], 1].mean()
     assert recall["balanced"] > recall["plain"]
     assert recall["told"] > recall["plain"]
+
+
+def test_weights_are_the_same_setting_in_any_form() -> None:
+    pairs = (("b", 2), ("a", 3))
+    forms: list[Any] = [dict(pairs), {"a": 3.0, "b": 2}, pairs, (["a", 3], ["b", 2])]
+    assert len({config_digest(replace(QUICK, class_weight=form)) for form in forms}) == 1
 
 
 def test_a_public_head_is_a_start_and_is_named() -> None:
