@@ -170,6 +170,10 @@ class _Predictor:
     def __call__(self, codes: Codes) -> Probabilities:
         if self.fitted is None:
             return np.ones((len(codes), 1))
+        if codes.shape[1] != self.fitted.n_features_in_:
+            raise InvalidRecord(
+                f"the expert takes {self.fitted.n_features_in_} dimensions, not {codes.shape[1]}"
+            )
         whole = np.zeros((max(1, -(-len(codes) // _ROWS)) * _ROWS, codes.shape[1]), np.float32)
         whole[: len(codes)] = codes.astype(np.float32) * np.float32(2.0**-12)
         if not self.classes:

@@ -222,14 +222,14 @@ class TorchExpert:
     def prepare(self, state: State) -> Predictor:
         """Load the weights into a module that answers."""
         classes = tuple(state.meta["classes"])
-        outputs = int(state.meta["outputs"])
+        dim, outputs = int(state.meta["dim"]), int(state.meta["outputs"])
         if not state.tensors:
-            return _Predictor(classes, None, 0.0, 1.0)
-        module = build(self.factory, int(state.meta["dim"]), outputs, 0)
+            return _Predictor(classes, None, dim, 0.0, 1.0)
+        module = build(self.factory, dim, outputs, 0)
         load(module, state)
         module.eval()
         shift, scale = (state.tensors.get(name, default) for name, default in _NO_SCALING)
-        return _Predictor(classes, module, shift, scale)
+        return _Predictor(classes, module, dim, shift, scale)
 
 
 _NO_SCALING = (("shift", np.float64(0.0)), ("scale", np.float64(1.0)))
@@ -239,11 +239,14 @@ _NO_SCALING = (("shift", np.float64(0.0)), ("scale", np.float64(1.0)))
 class _Predictor:
     classes: tuple[Label, ...]
     module: nn.Module | None
+    dim: int
     shift: Any
     scale: Any
     exact: bool = True
 
     def __call__(self, codes: Codes) -> Probabilities:
+        if codes.shape[1] != self.dim:
+            raise InvalidRecord(f"the expert takes {self.dim} dimensions, not {codes.shape[1]}")
         if self.module is None:
             return np.ones((len(codes), 1))
         inputs = codes.astype(np.float32) * np.float32(2.0**-12)

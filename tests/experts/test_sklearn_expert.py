@@ -92,6 +92,8 @@ def test_a_pipeline_is_an_estimator() -> None:
     again = kind.prepare(State.from_bytes(state.to_bytes()))
     assert np.array_equal(again(leaf().codes), kind.prepare(state)(leaf().codes))
     assert config_digest(kind) != config_digest(SklearnExpert(LogisticRegression()))
+    with pytest.raises(InvalidRecord, match="takes 12 dimensions"):
+        again(leaf().codes[:, 1:])
 
 
 def test_several_numbers_are_learnt_at_once() -> None:

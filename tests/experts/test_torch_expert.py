@@ -125,6 +125,8 @@ def test_an_answer_does_not_depend_on_its_company() -> None:
     alone = np.concatenate([predictor(view.codes[i : i + 1]) for i in range(70)])
     assert np.array_equal(whole, alone)
     assert predictor(view.codes[:0]).shape == (0, 4)
+    with pytest.raises(InvalidRecord, match="takes 12 dimensions"):
+        predictor(view.codes[:, 1:])
 
 
 def test_one_class_is_not_trained_and_one_record_is_enough() -> None:
