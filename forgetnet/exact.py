@@ -158,7 +158,7 @@ def add_gram(packed: Ints, left: Floats, right: Floats, bound: int, sign: int) -
 
 
 def unpack(packed: Ints, m: int) -> Floats:
-    """Return a packed matrix as (m, m) float64; only the upper half of it is filled."""
+    """Return a packed matrix as (m, m) float64, without what lies below its panels."""
     whole = np.zeros((m, m))
     for start, panel in panels(packed, m):
         whole[start : start + len(panel), start:] = panel

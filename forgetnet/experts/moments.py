@@ -87,7 +87,8 @@ def empty_state(task: str) -> State:
 
 def tally_of(state: State) -> Tally:
     """Return counts and sums by class of a state that classifies."""
-    return Tally(tuple(state.meta["classes"]), state.tensors["counts"], state.tensors["sums"])
+    sums = _own(state.tensors["sums"])
+    return Tally(tuple(state.meta["classes"]), state.tensors["counts"], sums)
 
 
 def absorb_labels(
@@ -215,7 +216,7 @@ def _gram_of(state: State, m: int) -> Ints:
 
 
 def _own(array: Ints) -> Ints:
-    """Return the array, or a copy where it belongs to the bytes it was read from."""
+    """Return the array, or a copy where it can't be written to, as of a mapped file."""
     return array if array.flags.writeable else array.copy()
 
 

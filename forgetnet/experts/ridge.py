@@ -125,7 +125,9 @@ class RidgePredictor:
     def _temperature(self) -> float:
         if self.solution is None:
             return 1.0
-        error = float(leave_one_out(self.solution).mean())
+        moments = self.solution.moments
+        constant = float(moments.power.mean()) / moments.weight  # the error of answering the mean
+        error = min(float(leave_one_out(self.solution).mean()), constant)
         return math.sqrt(max(error, _LEAST_ERROR))
 
 
