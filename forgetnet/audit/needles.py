@@ -9,6 +9,7 @@ import base64
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NoReturn
 
 import numpy as np
@@ -111,7 +112,6 @@ class Needles:
         salt: that of the traces.
 
     Attributes:
-        matcher: searches all the patterns.
         short: how many values are too short or too uniform for a raw search.
         spacing: 1, or more where there are too many records to keep every run of numbers; see
             ``windows``. Then strings are looked for as UTF-8 only, too.
@@ -149,7 +149,12 @@ class Needles:
             self.short += not found
             self._own(owners, Label(Kind.VECTOR, hasher.of(row.tobytes()), None), found)
         self._owners = list(owners.values())
-        self.matcher = Matcher(list(owners))
+        self._patterns = list(owners)
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        """What searches all the patterns; made when first asked for, since that takes a while."""
+        return Matcher(self._patterns)
 
     def _own(
         self, owners: dict[bytes, tuple[int, ...]], label: Label, patterns: set[bytes]

@@ -7,6 +7,7 @@ read. It knows no key and no opening.
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 import re
@@ -266,13 +267,17 @@ def coarse(time: datetime) -> str:
 
 def environment_pin(distributions: Iterable[str] = _DISTRIBUTIONS) -> dict[str, str]:
     """Return the versions of Python and of installed distributions, ``absent`` if not there."""
-    pinned = {"python": platform.python_version()}
-    for distribution in distributions:
-        try:
-            pinned[distribution] = version(distribution)
-        except PackageNotFoundError:
-            pinned[distribution] = "absent"
-    return pinned
+    pinned = {distribution: _installed(distribution) for distribution in distributions}
+    return {"python": platform.python_version(), **pinned}
+
+
+@functools.cache
+def _installed(distribution: str) -> str:
+    """Return an installed version, looked up once a process: each look reads a file."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def _hour(value: Any) -> None:

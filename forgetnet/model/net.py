@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, overload
 
 import numpy.typing as npt
 
@@ -241,6 +241,34 @@ class ForgetNet(Answering):
             ids=ids, subject=subject, filter=filter, topic=topic, mentions=mentions, dry_run=True
         )
 
+    @overload
+    def forget(
+        self,
+        *,
+        ids: str | Sequence[str] | None = ...,
+        subject: str | None = ...,
+        filter: Filter | None = ...,
+        topic: str | None = ...,
+        mentions: bool = ...,
+        dry_run: Literal[False] = ...,
+        reason: str | None = ...,
+        verify: Literal["auto", "touched", "full"] = ...,
+    ) -> Receipt: ...
+
+    @overload
+    def forget(
+        self,
+        *,
+        ids: str | Sequence[str] | None = ...,
+        subject: str | None = ...,
+        filter: Filter | None = ...,
+        topic: str | None = ...,
+        mentions: bool = ...,
+        dry_run: Literal[True],
+        reason: str | None = ...,
+        verify: Literal["auto", "touched", "full"] = ...,
+    ) -> Plan: ...
+
     def forget(
         self,
         *,
@@ -249,20 +277,24 @@ class ForgetNet(Answering):
         filter: Filter | None = None,
         topic: str | None = None,
         mentions: bool = True,
+        dry_run: bool = False,
         reason: str | None = None,
         verify: Literal["auto", "touched", "full"] = "auto",
-    ) -> Receipt:
+    ) -> Receipt | Plan:
         """Forget records in the memory and in every expert, and return one signed receipt.
 
         Afterwards the model is bit for bit the one that never learnt them. The arguments are
         those of :meth:`forgetnet.Memory.forget`; ``verify="full"`` also learns what was touched
-        once more from the live records, and compares.
+        once more from the live records, and compares; ``dry_run`` returns the plan.
 
         Raises:
             InvalidScope: nothing was changed.
             ForgetIncomplete: it stopped midway; nothing answers with the records any more, and
                 the next change or opening finishes it.
         """
+        if dry_run:
+            where: dict[str, Any] = {"subject": subject, "filter": filter, "topic": topic}
+            return self.plan(ids=ids, mentions=mentions, **where)
         scope = _scope(ids, subject, filter, topic, mentions=mentions)
         return self._queue.submit(scope, reason=_reason(reason), level=verify).receipt()
 
