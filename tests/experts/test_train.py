@@ -223,3 +223,21 @@ def test_results_of_two_kinds_of_machine_are_refused() -> None:
     with pytest.raises(Unsupported, match="two environments"):
         found.take(1, other)
     assert found.open() == [1]
+
+
+def test_a_module_of_a_notebook_travels_to_the_workers() -> None:
+    code = (
+        "import torch\n"
+        "from dataclasses import replace\n"
+        "from forgetnet.experts import Job, Local, Processes\n"
+        "from tests.experts.test_train import SLICED, digests, leaf\n"
+        "def net(dim, outputs):\n"
+        "    return torch.nn.Sequential(torch.nn.Linear(dim, 5), torch.nn.Linear(5, outputs))\n"
+        "if __name__ == '__main__':\n"
+        "    work = [Job(replace(SLICED, module=net), leaf(), 1)]\n"
+        "    print(digests(Processes(1).run(work)) == digests(Local().run(work)))\n"
+        "    print(work[0].expert.config()['module'][0])\n"
+    )
+    ask = [sys.executable, "-c", code]
+    shown = subprocess.run(ask, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == ["True", "__main__:net"]
