@@ -134,8 +134,6 @@ def downdate(solution: Solution, rows: Floats, targets: Floats, weights: Floats)
     """
     import torch
 
-    from forgetnet.experts.pinned import pinned
-
     old = solution.moments
     k = old.cross.shape[1]
     weight = float(weights.sum())
@@ -156,10 +154,10 @@ def downdate(solution: Solution, rows: Floats, targets: Floats, weights: Floats)
     u = np.concatenate([solution.removed, u])
     v = np.concatenate([solution.removed_targets, v])
     sides = np.concatenate([v, np.zeros((len(u), solution.probed.shape[1]))], axis=1)
-    with pinned():
-        x = torch.cholesky_solve(
-            torch.from_numpy(u.T.copy()), torch.from_numpy(solution.factor)
-        ).numpy()
+    # not pinned to one thread, so that it never waits until a leaf is trained: it rounds anyway
+    x = torch.cholesky_solve(
+        torch.from_numpy(u.T.copy()), torch.from_numpy(solution.factor)
+    ).numpy()
     left = np.eye(len(u)) - u @ x
     found = solution.base + x @ np.linalg.solve(left, u @ solution.base - sides)
     return replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -16,6 +17,7 @@ from forgetnet.experts import RidgeTrunk, State, View, make_view
 from forgetnet.experts.expert import config_digest
 from forgetnet.experts.features import BLOCK, FeatureMap
 from forgetnet.experts.moments import label_moments, tally_of, value_moments
+from forgetnet.experts.pinned import pinned
 from forgetnet.experts.solve import leave_one_out, solve
 
 DIM = 16
@@ -259,6 +261,32 @@ def test_a_bridge_forgets_a_class_too() -> None:
     assert np.abs(bridged(some.codes) - trunk.prepare(state)(some.codes)).max() < 1e-7
     with pytest.raises(InvalidRecord, match="can't have been absorbed"):
         trunk.bridge(bridged, some.take(gone[:1]))
+
+
+def test_a_bridge_waits_for_no_training() -> None:
+    some = blobs(100, 3)
+    trunk = RidgeTrunk(features=256)
+    before = trunk.prepare(trunk.fit(some, 0))
+    held, done = threading.Event(), threading.Event()
+
+    def train() -> None:
+        with pinned():
+            held.set()
+            done.wait(60)
+
+    training = threading.Thread(target=train)
+    training.start()
+    held.wait(60)
+    found: list[Any] = []
+    asked = threading.Thread(target=lambda: found.append(trunk.bridge(before, some.take([0]))))
+    asked.start()
+    asked.join(30)
+    waited = asked.is_alive()
+    done.set()
+    training.join()
+    asked.join()
+    assert not waited
+    assert found[0] is not None
 
 
 def test_a_bridge_is_refused_where_it_is_none() -> None:
