@@ -72,8 +72,9 @@ class RidgePredictor:
 
     The temperature is the root of the mean squared leave-one-out error over the classes, by
     generalised cross-validation: a function of the sums alone. That it is a good one was seen, not
-    proven: over nine public tasks of 2 to 150 classes and 100 to 20,000 records it came within a
-    factor of 1.7 of the best one, mostly within 1.2. Of linear features it is too high.
+    proven: on the data that the defaults were chosen on it is mostly within a factor of 1.3 of the
+    best one, and the calibration error 2% to 3%. Where least squares fit badly, as linear features
+    on many classes, the answers come out too unsure.
     """
 
     classes: tuple[Label, ...] = field(repr=False)
@@ -136,8 +137,10 @@ class RidgeTrunk:
     """Closed-form ridge regression on random Fourier features, kept in exact integers.
 
     A forgotten record is subtracted, then the weights are solved for again: the cost doesn't grow
-    with the records that stay. The defaults were chosen once, on held-out parts of the train
-    splits of public data (CLINC150, Banking77, digits): 2,048 features, gamma 0.5, ridge 0.05.
+    with the records that stay. The defaults were chosen once, on public data (CLINC150, Banking77,
+    digits and Adult): 2,048 features, gamma 0.5, ridge 0.05, between what suits clean and noisy
+    labels. They serve dense vectors, of texts and of small tables. Of sparse ones, as check-ins at
+    446 places (location30), no setting tried made least squares as good as a prototype.
 
     Attributes:
         features: how many random features, even.
