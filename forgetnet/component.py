@@ -91,6 +91,11 @@ class Component(Protocol):
         """How it holds what it saw."""
         ...
 
+    @property
+    def behind(self) -> bool:
+        """Whether it hides something that it hasn't let go of yet."""
+        ...
+
     def holds(self, ids: Collection[str]) -> int:
         """Count the records of ``ids`` that it holds."""
         ...

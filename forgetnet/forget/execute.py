@@ -36,8 +36,19 @@ from forgetnet.forget.verify import RESUMED, Look, Reopen, surface_of, vocabular
 from forgetnet.ledger import Ledger
 from forgetnet.store import Store
 
-__all__ = ["Accepted", "Office", "accept", "finish", "forget", "planned", "settle"]
+__all__ = [
+    "Accepted",
+    "Handed",
+    "Office",
+    "accept",
+    "finish",
+    "forget",
+    "planned",
+    "purge",
+    "settle",
+]
 
+_TURNS = 16
 _JOURNAL = "the journal entry of this forget, which is shredded after this receipt is stored"
 _COMPONENTS = (
     Component("store", Influence.LOCAL, "exact"),
@@ -101,6 +112,10 @@ class Accepted:
     openings: Openings | None = None
 
 
+Handed = Callable[[Accepted, Receipt], None]
+"""Told of each receipt as soon as it is stored."""
+
+
 def planned(office: Office, scope: Scope) -> Plan:
     """Work out what a scope takes from the store and from every component, and what that costs.
 
@@ -126,11 +141,13 @@ def forget(office: Office, scope: Scope, *, reason: str, level: str) -> Receipt:
     office.owes[0] = True
     with _incomplete(office, [accepted]):
         _unserve(office, accepted)
-    return finish(office, [accepted])[0]
+    return finish(office, purge(office, [accepted]))[0]
 
 
 def accept(office: Office, scope: Scope, *, reason: str, level: str) -> Accepted:
-    """Make a request durable and stop answering with what it names; :func:`finish` does the rest.
+    """Make a request durable and stop answering with what it names.
+
+    :func:`purge` and :func:`finish` do the rest.
 
     Quick, whatever the size of the store: files are read when it is finished.
 
@@ -202,7 +219,7 @@ def settle(office: Office) -> list[Receipt]:
     for accepted in owed:
         with _incomplete(office, [accepted]):
             _unserve(office, accepted)
-    done = finish(office, owed)
+    done = finish(office, purge(office, owed))
     office.owes[0] = False
     return done
 
@@ -210,37 +227,78 @@ def settle(office: Office) -> list[Receipt]:
 def _unserve(office: Office, accepted: Accepted) -> None:
     """Delete from the store, and have no component answer with the records."""
     ids = accepted.entry.plan.ids
-    office.store.delete(ids)
-    for part in office.components:
-        part.hide(ids)
+    try:
+        office.store.delete(ids)
+    finally:  # what can't be deleted yet teaches nobody
+        for part in office.components:
+            part.hide(ids)
 
 
-def finish(office: Office, batch: Sequence[Accepted]) -> list[Receipt]:
-    """Purge, bring every component in line, look, sign and store, once for a whole batch.
-
-    The office's lock is held but while components learn.
+def purge(office: Office, batch: Sequence[Accepted]) -> list[Accepted]:
+    """Purge the store for a whole batch; every other deletion must be in one already.
 
     Raises:
         ForgetIncomplete: it stopped midway.
     """
     if not batch:
         return []
+    found: list[Accepted] = []
+    gone = [i for accepted in batch for i in accepted.entry.plan.ids]
+    with _incomplete(office, batch), office.lock:
+        for accepted in batch:
+            if not accepted.look.scanned:
+                accepted.look.scan(gone)
+                entry = replace(accepted.entry, look=accepted.look.to_plain())
+                office.journal.open(entry)
+                accepted = replace(accepted, entry=entry)
+            found.append(accepted)
+        office.store.purge()
+        for accepted in found:
+            accepted.look.purged()
+    return found
+
+
+def finish(
+    office: Office, batch: Sequence[Accepted], handed: Handed | None = None
+) -> list[Receipt]:
+    """Bring every component in line, look, sign and store, once for a batch that was purged.
+
+    The office's lock is held but while components learn.
+
+    Args:
+        office: what to work with.
+        batch: what :func:`purge` returned.
+        handed: told of each receipt as soon as it is stored.
+
+    Raises:
+        ForgetIncomplete: it stopped midway.
+    """
+    if not batch:
+        return []
+    gone = [i for accepted in batch for i in accepted.entry.plan.ids]
     with _incomplete(office, batch):
-        with office.lock:
-            for n, accepted in enumerate(batch):
-                if not accepted.look.scanned:
-                    accepted.look.scan()
-                    entry = replace(accepted.entry, look=accepted.look.to_plain())
-                    office.journal.open(entry)
-                    batch = [*batch[:n], replace(accepted, entry=entry), *batch[n + 1 :]]
-            office.store.purge()
-        gone = [i for accepted in batch for i in accepted.entry.plan.ids]
+        drafts = _learnt(office, batch, gone)
+    receipts = []
+    with office.lock:
+        for accepted, draft in zip(batch, drafts, strict=True):
+            receipts.append(_hand_over(office, accepted, draft))
+            if handed is not None:
+                handed(accepted, draft)
+    return receipts
+
+
+def _learnt(office: Office, batch: Sequence[Accepted], gone: Sequence[str]) -> list[Receipt]:
+    """Bring every component in line and look, at a moment at which nothing else is hidden."""
+    for _ in range(_TURNS):
         for part in office.components:
             part.forget(gone)
         with office.lock:
-            drafts = [_draft(office, accepted) for accepted in batch]
-    with office.lock:
-        return [_hand_over(office, *draft) for draft in zip(batch, drafts, strict=True)]
+            if not any(part.behind for part in office.components):
+                return [_draft(office, accepted) for accepted in batch]
+    with office.lock:  # requests follow too closely on each other: keep them out
+        for part in office.components:
+            part.forget(gone)
+        return [_draft(office, accepted) for accepted in batch]
 
 
 def _draft(office: Office, accepted: Accepted) -> Receipt:

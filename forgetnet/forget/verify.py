@@ -91,6 +91,7 @@ class Look:
         scanned: whether the files have been read before the purge.
         words: what receipts say whatever they are about.
         others: files that the purge must not touch, with size and time of change.
+        moved: how many of them it did touch.
     """
 
     store: Store
@@ -111,6 +112,7 @@ class Look:
     scanned: bool = False
     words: frozenset[str] = frozenset()
     others: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    moved: int = 0
 
     @classmethod
     def before(
@@ -152,11 +154,22 @@ class Look:
         look.probed = (seen, len(look.vectors))
         return look
 
-    def scan(self) -> None:
-        """Find the records in the files, once, while their bytes are still there."""
+    def scan(self, gone: Sequence[str] = ()) -> None:
+        """Find the records in the files, once, while their bytes are still there.
+
+        Args:
+            gone: all that the purge will remove, of this look or not.
+        """
         if not self.scanned:
             self._control()
+            touched = set(self.store.files([*self.ids, *gone]))
+            self.others = {path: _stamp(path) for path in self.store.files() if path not in touched}
             self.scanned = True
+
+    def purged(self) -> None:
+        """Compare the files that the purge had no business with, before anything else writes."""
+        others = self.others.items()
+        self.moved = sum(not path.exists() or _stamp(path) != stamp for path, stamp in others)
 
     def _control(self) -> None:
         files = self.store.files(self.ids) if self.ids else []
@@ -165,8 +178,6 @@ class Look:
             findings = residue.scan(files, self.traces, self.needles, root=self.root)
             self.control = (len(marks & findings.decoded), len(marks))
             self.traces = self.traces.learn(findings.keys)
-        touched = set(files)
-        self.others = {path: _stamp(path) for path in self.store.files() if path not in touched}
 
     def _finds(self, record_id: str, vector: Floats) -> bool:
         """Tell whether a search by a record's own vector finds it, or only its equals."""
@@ -304,7 +315,6 @@ class Look:
             survivors=lambda i: bool(self.store.get([i])),
             words=self.words | _SAID,
         )
-        moved = [p for p, stamp in self.others.items() if not p.exists() or _stamp(p) != stamp]
         return [
             Check(
                 check=(_EVERY if self.full else _TOUCHED) + (_RAW if self.needles else ""),
@@ -318,7 +328,7 @@ class Look:
                 scope=self._scope,
             ),
             Check(check=_STRAYS, hits=len(strange)),
-            Check(check=_OTHERS, hits=0 if self.full else len(moved)),
+            Check(check=_OTHERS, hits=0 if self.full else self.moved),
         ]
 
     def _witnesses(self) -> list[Check]:

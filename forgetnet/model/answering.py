@@ -18,6 +18,7 @@ from forgetnet.experts.expert import Label
 from forgetnet.model.core import Core
 from forgetnet.model.inputs import to_items
 from forgetnet.model.serve import Share
+from forgetnet.model.stack import Stack
 from forgetnet.opening import Parts
 from forgetnet.reader import Reader
 from forgetnet.record import Record
@@ -69,6 +70,11 @@ class Answering:
         return self._parts.encoder
 
     @property
+    def stack(self) -> Stack:
+        """What the model is made of: its parts, their weights, the cap and the router."""
+        return self._core.stack
+
+    @property
     def memory(self) -> Reader:
         """The memory, for reading: search, get, count; changes go through the model."""
         return self._reader
@@ -76,7 +82,7 @@ class Answering:
     @property
     def classes_(self) -> npt.NDArray[Any]:
         """The labels of live records, in canonical order."""
-        return np.array(self._core.roster.classes)
+        return np.array(self._core.serving.classes)
 
     def _vectors(self, X: Any) -> Floats:
         items = to_items(X, self.encoder)
@@ -93,7 +99,7 @@ class Answering:
         """
         if self._core.stack.task != "classification":
             raise InvalidRecord("a regression has no probabilities; use predict")
-        return self._core.answers(self._vectors(X))
+        return self._core.answers(self._vectors(X))[1]
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return n labels, or (n,) or (n, t) numbers.
@@ -101,10 +107,10 @@ class Answering:
         Raises:
             InvalidRecord: the model has learnt nothing, or X can't be read.
         """
-        answers = self._core.answers(self._vectors(X))
+        serving, answers = self._core.answers(self._vectors(X))
         if self._core.stack.task == "regression":
             return answers[:, 0] if answers.shape[1] == 1 else answers
-        found: npt.NDArray[Any] = self.classes_[answers.argmax(axis=1)]
+        found: npt.NDArray[Any] = np.array(serving.classes)[answers.argmax(axis=1)]
         return found
 
     def explain(self, query: Any) -> Explanation:
@@ -116,8 +122,8 @@ class Answering:
         vectors = self._vectors(query)
         if len(vectors) != 1:
             raise InvalidRecord(f"explain takes one query, not {len(vectors)}")
-        mixture, near = self._core.answer(vectors)
-        serving, stack = self._core.serving, self._core.stack
+        serving, mixture, near = self._core.answer(vectors)
+        stack = self._core.stack
         answers = mixture.answers[0]
         best = int(answers.argmax())
         label: Any = serving.classes[best] if serving.classes else answers.tolist()

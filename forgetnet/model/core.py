@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ __all__ = ["Core"]
 
 _ROWS = 256
 _MORE = 16
+_TRIES = 4
+_LOOK_S = 0.05
 
 
 class Core:
@@ -86,6 +88,9 @@ class Core:
         self.sums = [SumPart(expert, self.shared) for expert in stack.sums]
         self.leaves = [LeafPart(expert, stack.cap, self.shared) for expert in stack.leaves]
         self.serving = Serving()
+        self.working: Callable[[], object] = bool
+        self._published = threading.Condition(lock)
+        self._closed = False
 
     @property
     def parts(self) -> Sequence[SumPart | LeafPart]:
@@ -102,7 +107,14 @@ class Core:
         for part in self.parts:
             part.open()
         self._seal()
-        self.publish()
+        with self.shared.lock:
+            self.publish()
+
+    def close(self) -> None:
+        """Answer no more."""
+        with self.shared.lock:
+            self._closed = True
+            self._published.notify_all()
 
     def _seal(self) -> None:
         """Store the settings beside the states, and what the bits of the states depend on."""
@@ -128,7 +140,7 @@ class Core:
             part.stop.set() if yes else part.stop.clear()
 
     def publish(self) -> None:
-        """Swap in what answers from now on."""
+        """Swap in what answers from now on; the lock is held."""
         classes = self.roster.classes
         width = len(classes) if self.stack.task == "classification" else self.roster.width
         self.serving = Serving(
@@ -137,9 +149,10 @@ class Core:
             self.stack.weights,
             {part.name: part.predictor for part in self.sums if part.predictor is not None},
             {part.name: dict(part.predictors) for part in self.leaves},
-            {part.name: len(part.waiting) for part in self.leaves},
+            {part.name: max(len(part.waiting), int(part.behind)) for part in self.leaves},
             self.stack.router,
         )
+        self._published.notify_all()
 
     def digest(self, encoder: str) -> str:
         """Hash everything that answers: equal for equal settings and equal sets of records."""
@@ -149,18 +162,28 @@ class Core:
 
     # -- learning
 
-    def absorb(self, records: Sequence[Record]) -> None:
-        """Learn records that the store holds now."""
+    def take_in(self, records: Sequence[Record]) -> None:
+        """Add records that the store holds now to the sums, and mask their leaves."""
         with self.shared.lock:
             ids = self.roster.take_in(records)
-            view = self.roster.view(ids)
-            if ids:
-                for part in self.sums:
-                    part.absorb(view)
-        if ids:
+            if not ids:
+                return
+            view, late = self.roster.view(ids), list(self.sums)
             for leaf in self.leaves:
-                leaf.absorb(ids)
-        self.publish()
+                leaf.mask(ids)
+            try:
+                while late:
+                    late[0].absorb(view)
+                    late.pop(0)
+            finally:
+                for part in late:
+                    part.drop()
+                self.publish()
+
+    def learn(self) -> None:
+        """Bring the leaves in line with the records; what answers meanwhile goes on."""
+        for leaf in self.leaves:
+            leaf.bring()
 
     def _left(self, ids: Collection[str]) -> None:
         """Answer without records that the store no longer holds, from now on."""
@@ -168,43 +191,73 @@ class Core:
             if self.shared.leaving is None or self.shared.leaving[0] != frozenset(ids):
                 return  # done already, or the roster never knew them
             view = self.shared.leaving[1]
-            for part in self.parts:
+            for part in self.sums:
                 part.mask(view)
+            for leaf in self.leaves:
+                leaf.mask(view.ids)
             self.roster.let_go(view)
             self.shared.leaving = None
             self.publish()
 
     # -- answering
 
-    def answer(self, vectors: Floats) -> tuple[Mixture, list[list[Neighbour]]]:
+    def answer(self, vectors: Floats) -> tuple[Serving, Mixture, list[list[Neighbour]]]:
         """Answer (n, d) unit vectors; n must be small, for every share is kept.
+
+        Serving and rows are of one moment, so that an answer never mixes two states.
 
         Raises:
             InvalidRecord: nothing has been learnt yet.
+            StoreError: the model was closed, or all that could answer is missing.
         """
-        serving = self._ready()
-        near = [self._near(vector) for vector in vectors] if self.stack.memory else []
+        with self.shared.lock:
+            serving = self._ready()
+            near = [self._near(vector) for vector in vectors] if self.stack.memory else []
         remembered: Answers | None = None
         if self.stack.memory is not None and any(near):
             remembered = self.stack.memory.answer(near, serving.classes)
-        return serving.mix(quantise(vectors), remembered), near
+        return serving, serving.mix(quantise(vectors), remembered), near
 
     def _ready(self) -> Serving:
-        serving = self.serving
-        if not len(self.roster):
-            raise InvalidRecord("the model has learnt nothing; give it labelled records with fit")
-        if not serving.can_answer(memory=self.stack.memory is not None):
-            with self.shared.lock:  # everything is being solved anew: wait for it
-                serving = self.serving
-        return serving
+        """Return what serves, as soon as there is something; the lock is held."""
+        while True:
+            if self._closed:
+                raise StoreError("the model was closed; open it again")
+            if not len(self.roster):
+                raise InvalidRecord(
+                    "the model has learnt nothing; give it labelled records with fit"
+                )
+            if self.serving.can_answer(memory=self.stack.memory is not None):
+                return self.serving
+            if not self.working():
+                raise StoreError(
+                    "nothing is there to answer, since training was cut short; open the model again"
+                )
+            self._published.wait(_LOOK_S)
 
-    def answers(self, vectors: Floats) -> Answers:
-        """Answer (n, d) unit vectors, however many."""
-        blocks = [
-            self.answer(vectors[start : start + _ROWS])[0].answers
-            for start in range(0, len(vectors), _ROWS)
-        ]
-        return np.concatenate(blocks) if blocks else np.zeros((0, self._ready().width))
+    def answers(self, vectors: Floats) -> tuple[Serving, Answers]:
+        """Answer (n, d) unit vectors, however many, all from one state."""
+        for _ in range(_TRIES):
+            found = self._blocks(vectors)
+            if found is not None:
+                return found
+        with self.shared.lock:  # changes follow too closely on each other: keep them out
+            found = self._blocks(vectors)
+            if found is None:
+                raise StoreError("the state of the model changed while its lock was held")
+            return found
+
+    def _blocks(self, vectors: Floats) -> tuple[Serving, Answers] | None:
+        """Answer block by block; None if what serves has changed on the way."""
+        with self.shared.lock:
+            first = self._ready()
+        blocks = []
+        for start in range(0, len(vectors), _ROWS):
+            serving, mixture, _ = self.answer(vectors[start : start + _ROWS])
+            if serving is not first:
+                return None
+            blocks.append(mixture.answers)
+        return first, np.concatenate(blocks) if blocks else np.zeros((0, first.width))
 
     def _near(self, vector: Floats) -> list[Neighbour]:
         """Return the nearest records that teach, as the memory's search gives them."""

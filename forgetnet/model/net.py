@@ -72,6 +72,7 @@ class ForgetNet(Answering):
         )
         self._memory.settle()
         self._queue = Queue(self._memory, core.hurry, core.stop)
+        core.working = self._queue.working
 
     @classmethod
     def open(
@@ -160,6 +161,7 @@ class ForgetNet(Answering):
             wait: finish what was accepted first; otherwise the next opening does.
         """
         self._queue.close(wait=wait)
+        self._core.close()
         self._memory.close()
 
     # -- learning
@@ -213,12 +215,13 @@ class ForgetNet(Answering):
                 goes on from there.
         """
         raw = to_records(X, y, self.encoder, subjects=subjects, ids=ids, topics=topics)
-        self._queue.drain()
-        with self._parts.lock:
-            self._core.roster.check([r.metadata[LABEL] for r in raw if LABEL in r.metadata])
-            stored = self._memory.add(raw, progress=self._progress)
-            found = self._core.store.get(stored)
-            self._core.absorb([found[i] for i in stored])
+        with self._queue.quiet():
+            with self._parts.lock:
+                self._core.roster.check([r.metadata[LABEL] for r in raw if LABEL in r.metadata])
+                stored = self._memory.add(raw, progress=self._progress)
+                found = self._core.store.get(stored)
+                self._core.take_in([found[i] for i in stored])
+            self._core.learn()
         return stored
 
     # -- forgetting
@@ -323,15 +326,14 @@ class ForgetNet(Answering):
 
     def sweep(self) -> Receipt:
         """Forget every record that has expired; until then it teaches."""
-        self._queue.drain()
-        return self._memory.sweep()
+        with self._queue.quiet():
+            return self._memory.sweep()
 
     # -- coming and going
 
     def digest(self) -> str:
         """Hash everything that answers: equal to the twin's that never learnt the rest."""
-        self._queue.drain()
-        with self._parts.lock:
+        with self._queue.quiet(), self._parts.lock:
             return self._core.digest(self.encoder.digest)
 
     def save(self, path: str | Path) -> None:
@@ -342,8 +344,7 @@ class ForgetNet(Answering):
         Raises:
             StoreError: the folder is not empty, or can't be written.
         """
-        self._queue.drain()
-        with self._parts.lock:
+        with self._queue.quiet(), self._parts.lock:
             copy_model(self._parts, self._core, Path(path))
 
 

@@ -148,12 +148,16 @@ class SumPart:
     def absorb(self, view: View) -> None:
         """Learn records that the roster has just taken in."""
         with self._shared.lock:
-            if self._behind:
+            if self._behind or (self._state is None and len(self._shared.roster) > len(view)):
                 self.rebuild()
                 return
             state, self._state = self._state, None  # used up, should anything go wrong
             self._state = self._joined(state, view)
             self._commit()
+
+    def drop(self) -> None:
+        """Give up the state, which lacks records; it is learnt anew when next asked for."""
+        self._state = self._last = self.predictor = None
 
     def _commit(self) -> None:
         """Store the state, shred the one before, and make it answer."""
@@ -172,6 +176,12 @@ class SumPart:
         self._shared.changed()
 
     # -- letting go
+
+    @property
+    def behind(self) -> bool:
+        """Whether the sums are over other records than the live ones."""
+        slot, roster = self._slot, self._shared.roster
+        return bool(self._behind) or (slot.inputs != roster.digest() if slot else bool(len(roster)))
 
     def holds(self, ids: Collection[str]) -> int:
         """Count the records of ``ids`` in the sums."""
@@ -212,11 +222,11 @@ class SumPart:
     def forget(self, ids: Collection[str]) -> None:
         """Subtract what was added, shred the sums before, and solve again."""
         with self._shared.lock:
-            slot, behind = self._slot, self._behind
-            state, self._state = self._state, None  # used up, should anything go wrong
-            if not behind and slot and slot.inputs == self._shared.roster.digest():
-                self._state = state
+            if not self.behind and (self.predictor is not None or not len(self._shared.roster)):
+                self._shared.shelf.sweep()  # which may be all that went wrong before
                 return
+            behind = self._behind
+            state, self._state = self._state, None  # used up, should anything go wrong
             if state is None or not behind:
                 self.rebuild()  # after a crash the records are gone: learn the others once more
                 return

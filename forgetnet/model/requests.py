@@ -7,13 +7,14 @@ once. Killed at any point, the next opening goes on from the journal.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
-from forgetnet.forget.execute import Accepted, accept, finish, settle
+from forgetnet.forget.execute import Accepted, Handed, accept, finish, purge, settle
 from forgetnet.forget.plan import Scope
 from forgetnet.forget.receipt import Receipt
 from forgetnet.memory import Memory
@@ -34,9 +35,19 @@ class ModelMemory(Memory):
         with self._lock:
             return accept(self._office, scope, reason=reason, level=level)
 
-    def finish(self, batch: list[Accepted]) -> list[Receipt]:
-        """Finish what was accepted; the lock is let go while experts learn."""
-        return finish(self._office, batch)
+    def begin(self, take: Callable[[], list[Accepted]]) -> list[Accepted]:
+        """Purge what was accepted; nothing is accepted between its being taken and that."""
+        with self._lock:
+            return purge(self._office, take())
+
+    def finish(self, batch: list[Accepted], handed: Handed) -> None:
+        """Finish what was purged; the lock is let go while experts learn."""
+        finish(self._office, batch, handed)
+
+    @property
+    def lock(self) -> threading.RLock:
+        """Held while the records change."""
+        return self._lock
 
 
 @dataclass(frozen=True)
@@ -75,77 +86,141 @@ class Queue:
         self._memory = memory
         self._busy = busy
         self._stop = stop
-        self._waiting: list[tuple[Accepted, Future[Receipt]]] = []
+        self._waiting: list[Accepted] = []
+        self._futures: dict[str, Future[Receipt]] = {}
+        self._failed: list[Accepted] = []
         self._changed = threading.Condition()
-        self._working = False
+        self._gate = threading.RLock()
+        self._busy_for = 0
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def submit(self, scope: Scope, *, reason: str, level: str) -> Pending:
         """Accept a request, and return while it is being finished.
 
+        What was accepted before and failed is tried again together with it.
+
         Raises:
             InvalidScope: nothing was deleted.
-            StoreError: the model was closed, or what was accepted before it has failed.
+            StoreError: the model was closed.
         """
-        with self._changed:
-            if self._closed:
-                raise StoreError("the model was closed; open it again")
+        future: Future[Receipt] = Future()
+        with self._gate, self._memory.lock:
+            self._open()
             accepted = self._memory.accept(scope, reason=reason, level=level)
-            future: Future[Receipt] = Future()
-            self._waiting.append((accepted, future))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="forgetnet", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
+            with self._changed:
+                self._futures[accepted.entry.name] = future
+                self._waiting.append(accepted)
+                if self._thread is None:
+                    self._start()
+                self._changed.notify_all()
         return Pending(accepted.entry.plan.ids, future)
 
-    def drain(self) -> None:
-        """Wait until everything that was accepted is finished."""
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="forgetnet", daemon=True)
+        self._thread.start()
+
+    def _open(self) -> None:
+        if self._closed:
+            raise StoreError("the model was closed; open it again")
+
+    def working(self) -> bool:
+        """Tell whether anything is being learnt, or about to be."""
+        return bool(self._waiting) or self._busy_for > 0
+
+    @contextlib.contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Finish everything that was accepted, and accept nothing meanwhile.
+
+        Raises:
+            ForgetIncomplete: what was accepted before can't be finished.
+            StoreError: the model was closed.
+        """
+        with self._gate:
+            with self._changed:
+                self._changed.wait_for(lambda: not self.working())
+                self._open()
+            with self._at_work():
+                if self._failed:
+                    self._work()
+                yield
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._working)
+            self._busy_for += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy_for -= 1
+                self._changed.notify_all()
 
     def close(self, *, wait: bool) -> None:
         """Finish what was accepted, or leave it to the next opening, and end the thread."""
-        if wait:
-            self.drain()
-        with self._changed:
+        if not wait:
             self._closed = True
             self._stop(True)
+        with self._gate, self._changed:
+            self._changed.wait_for(lambda: not wait or self._closed or not self.working())
+            self._closed = True
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+        for future in self._futures.values():
+            future.set_exception(_incomplete("the model was closed"))
+        self._futures.clear()
 
     def _run(self) -> None:
-        while True:
+        try:
+            while True:
+                with self._changed:  # what waits counts as work until it is taken
+                    self._changed.wait_for(lambda: bool(self._waiting) or self._closed)
+                    if self._closed:
+                        return
+                with self._at_work(), contextlib.suppress(ForgetIncomplete):  # the future has it
+                    self._work()
+        finally:
             with self._changed:
-                self._changed.wait_for(lambda: bool(self._waiting) or self._closed)
-                if self._closed:
-                    return
-                batch, self._waiting = self._waiting, []
-                self._working = True
-            try:
-                self._finish(batch)
-            finally:
-                with self._changed:
-                    self._working = False
-                    self._changed.notify_all()
+                self._thread = None
+                if self._waiting and not self._closed:
+                    self._start()
 
-    def _finish(self, batch: list[tuple[Accepted, Future[Receipt]]]) -> None:
+    def _work(self) -> None:
+        """Finish what waits; what can't be is kept, and tried again with what comes next.
+
+        Raises:
+            ForgetIncomplete: it stopped midway.
+        """
+        batch: list[Accepted] = []
+
+        def take() -> list[Accepted]:
+            with self._changed:
+                batch.extend([*self._failed, *self._waiting])
+                self._failed, self._waiting = [], []
+            return list(batch)
+
+        def handed(accepted: Accepted, receipt: Receipt) -> None:
+            batch[:] = [other for other in batch if other.entry.name != accepted.entry.name]
+            if future := self._futures.pop(accepted.entry.name, None):
+                future.set_result(receipt)
+
+        problem = _incomplete("something else than forgetting failed; see the error of its thread")
         self._busy(True)
         try:
-            receipts = self._memory.finish([accepted for accepted, _ in batch])
+            self._memory.finish(self._memory.begin(take), handed)
         except (ForgetNetError, OSError) as error:
-            for _, future in batch:
-                future.set_exception(_incomplete(error))
-        else:
-            for (_, future), receipt in zip(batch, receipts, strict=True):
-                future.set_result(receipt)
+            problem = error if isinstance(error, ForgetIncomplete) else _incomplete(str(error))
+            raise problem from error
         finally:
             self._busy(False)
+            with self._changed:
+                self._failed += batch
+            for accepted in batch:
+                if future := self._futures.pop(accepted.entry.name, None):
+                    future.set_exception(problem)
 
 
-def _incomplete(error: Exception) -> ForgetIncomplete:
-    if isinstance(error, ForgetIncomplete):
-        return error
-    return ForgetIncomplete(f"the forget stopped midway: {error}")
+def _incomplete(why: str) -> ForgetIncomplete:
+    return ForgetIncomplete(f"the forget stopped midway: {why}; the next change or opening goes on")
