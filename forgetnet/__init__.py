@@ -3,7 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from forgetnet.aio import AsyncMemory
-from forgetnet.encode import Encoder, HashEncoder, SentenceTransformerEncoder, VectorsOnly
+from forgetnet.encode import (
+    Encoder,
+    HashEncoder,
+    SentenceTransformerEncoder,
+    TableEncoder,
+    VectorsOnly,
+)
 from forgetnet.errors import (
     EncoderMismatch,
     ForgetIncomplete,
@@ -67,6 +73,7 @@ __all__ = [
     "StoreError",
     "StoreLocked",
     "SubjectRouter",
+    "TableEncoder",
     "TopicRouter",
     "TorchExpert",
     "Unsupported",

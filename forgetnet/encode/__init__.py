@@ -8,6 +8,7 @@ know records, stores or files of a memory.
 from forgetnet.encode.choose import MINILM_SHA256, minilm, resolve_encoder
 from forgetnet.encode.contract import Encoder, VectorsOnly, check_company, check_texts
 from forgetnet.encode.hashed import HashEncoder
+from forgetnet.encode.rows import TableEncoder
 from forgetnet.encode.sentence import SentenceTransformerEncoder, least_tokens
 from forgetnet.encode.vectors import Floats, check_vectors
 
@@ -17,6 +18,7 @@ __all__ = [
     "Floats",
     "HashEncoder",
     "SentenceTransformerEncoder",
+    "TableEncoder",
     "VectorsOnly",
     "check_company",
     "check_texts",

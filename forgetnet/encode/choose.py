@@ -8,6 +8,7 @@ from pathlib import Path
 
 from forgetnet.encode.contract import Encoder, VectorsOnly
 from forgetnet.encode.hashed import HashEncoder
+from forgetnet.encode.rows import TableEncoder
 from forgetnet.encode.sentence import SentenceTransformerEncoder, file_sha256, need
 from forgetnet.errors import StoreCorrupt, Unsupported
 
@@ -48,7 +49,8 @@ def resolve_encoder(spec: str | Encoder | None) -> Encoder:
     """Return the encoder that ``spec`` names.
 
     ``"minilm"``, or None where the extra is installed: `minilm`. ``"hash"`` or ``"hash:DIM"``:
-    `HashEncoder`. ``"vectors:DIM"``: `VectorsOnly`. Any other string: the folder or the name of
+    `HashEncoder`. ``"vectors:DIM"``: `VectorsOnly`. ``"rows:"`` and the JSON of columns, as a
+    `TableEncoder` is called: that one. Any other string: the folder or the name of
     a sentence-transformers model. An `Encoder` is returned as it is.
 
     Raises:
@@ -64,6 +66,8 @@ def resolve_encoder(spec: str | Encoder | None) -> Encoder:
             if not (size.isascii() and size.isdigit()):
                 raise Unsupported(f"{spec!r} should be {kind}:DIM, with DIM a number like 384")
             return HashEncoder(int(size)) if kind == "hash" else VectorsOnly(int(size))
+        if kind == "rows":
+            return TableEncoder.from_name(spec)
         if not spec.strip():
             raise Unsupported("the name of an encoder is empty: give minilm, hash, a model's name")
         return SentenceTransformerEncoder(spec)
