@@ -21,7 +21,7 @@ from forgetnet.experts.pinned import environment
 from forgetnet.experts.shelf import Shelf
 from forgetnet.experts.train import Trainer
 from forgetnet.model.leaves import LeafPart
-from forgetnet.model.parts import Shared, SumPart
+from forgetnet.model.parts import RowsPart, Shared, SumPart
 from forgetnet.model.roster import Roster
 from forgetnet.model.serve import Answers, Mixture, Serving
 from forgetnet.model.stack import Stack
@@ -99,16 +99,15 @@ class Core:
 
     @property
     def components(self) -> list[Component]:
-        """The parts, as a forget knows them."""
-        return list(self.parts)
+        """The parts, as a forget knows them; where there is none, the rows that teach."""
+        return list(self.parts) or [RowsPart(self.shared)]
 
     def open(self) -> None:
         """Bring every part in line with the records that are there."""
         for part in self.parts:
             part.open()
         self._seal()
-        with self.shared.lock:
-            self.publish()
+        self.publish()
 
     def close(self) -> None:
         """Answer no more."""
@@ -140,10 +139,15 @@ class Core:
             part.stop.set() if yes else part.stop.clear()
 
     def publish(self) -> None:
-        """Swap in what answers from now on; the lock is held."""
+        """Swap in what answers from now on."""
+        with self._published:
+            self.serving = self._state()
+            self._published.notify_all()
+
+    def _state(self) -> Serving:
         classes = self.roster.classes
         width = len(classes) if self.stack.task == "classification" else self.roster.width
-        self.serving = Serving(
+        return Serving(
             classes,
             width if len(self.roster) else 0,
             self.stack.weights,
@@ -152,7 +156,6 @@ class Core:
             {part.name: max(len(part.waiting), int(part.behind)) for part in self.leaves},
             self.stack.router,
         )
-        self._published.notify_all()
 
     def digest(self, encoder: str) -> str:
         """Hash everything that answers: equal for equal settings and equal sets of records."""

@@ -19,7 +19,16 @@ from forgetnet.experts.shelf import Place, Shelf, Slot
 from forgetnet.experts.train import Trainer
 from forgetnet.model.roster import Roster
 
-__all__ = ["COUNTED", "REBUILT", "SHREDDED", "Shared", "SumPart", "look_for_files", "seed_of"]
+__all__ = [
+    "COUNTED",
+    "REBUILT",
+    "SHREDDED",
+    "RowsPart",
+    "Shared",
+    "SumPart",
+    "look_for_files",
+    "seed_of",
+]
 
 REBUILT = "learnt once more from the live records, and compared"
 COUNTED = "inputs compared with the live records"
@@ -78,6 +87,48 @@ def look_for_files(shared: Shared, note: Mapping[str, Any]) -> list[Finding]:
     there = {path.name for path in root.iterdir()} if root.is_dir() else set()
     left = sum(name in there for name in names)
     return [Finding(SHREDDED, left, len(names), int(note["present"]), files=len(there))]
+
+
+class RowsPart:
+    """The rows that teach a model of its memory alone, as a component: they are the store's own.
+
+    Args:
+        shared: what it shares with other parts.
+    """
+
+    influence = Influence.LOCAL
+    name = "memory"
+    behind = False
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    def digest(self) -> str:
+        """Hash the set of rows that teach."""
+        return self._shared.roster.digest()
+
+    def holds(self, ids: Collection[str]) -> int:
+        """Count the records of ``ids`` that teach."""
+        return sum(i in self._shared.roster.targets for i in ids)
+
+    def cost(self, ids: Collection[str]) -> Cost:
+        """Predict: the rows go with the store's."""
+        return Cost("answer without the rows", self.holds(ids))
+
+    def before(self, ids: Collection[str]) -> dict[str, Any]:
+        """Note how many they are."""
+        return {"held": len(self._shared.see_off(ids)), "found": self.holds(ids)}
+
+    def hide(self, ids: Collection[str]) -> None:
+        """Answer without them."""
+        self._shared.left(ids)
+
+    def forget(self, ids: Collection[str]) -> None:
+        """Do nothing: the rows went with the store's."""
+
+    def after(self, ids: Collection[str], note: Mapping[str, Any], *, full: bool) -> list[Finding]:
+        """Count the records of ``ids`` that teach."""
+        return [Finding(COUNTED, self.holds(ids), int(note["held"]), int(note["found"]))]
 
 
 class SumPart:

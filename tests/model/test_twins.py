@@ -150,21 +150,23 @@ LAYOUTS = [
 NAMED = ["-".join(layout) for layout in LAYOUTS]
 
 
-@pytest.mark.parametrize(("kind", "task", "by"), LAYOUTS, ids=NAMED)
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("layout", LAYOUTS, ids=NAMED)
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS, which=st.integers(0, 1), cap=st.sampled_from([1, 3, 6, 50]))
 def test_any_history_in_memory_ends_as_the_twin(
-    kind: str, task: Any, by: str, steps: list[Any], which: int, cap: int
+    layout: tuple[str, Any, str], steps: list[Any], which: int, cap: int
 ) -> None:
+    kind, task, by = layout
     run(History(WORLDS[which], None, kind, task=task, router=router(by), cap=cap), steps)
 
 
-@pytest.mark.parametrize(("kind", "task", "by"), LAYOUTS, ids=NAMED)
-@settings(max_examples=8, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("layout", LAYOUTS, ids=NAMED)
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS, which=st.integers(0, 1), cap=st.sampled_from([1, 3, 6, 50]))
 def test_any_history_on_disk_ends_as_the_twin(
-    kind: str, task: Any, by: str, steps: list[Any], which: int, cap: int
+    layout: tuple[str, Any, str], steps: list[Any], which: int, cap: int
 ) -> None:
+    kind, task, by = layout
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "m"
         run(History(WORLDS[which], path, kind, task=task, router=router(by), cap=cap), steps)
