@@ -12,6 +12,7 @@ from forgetnet.cli.demo_command import demo
 from forgetnet.cli.forget_commands import forget, sweep, verify
 from forgetnet.cli.frame import build
 from forgetnet.cli.import_command import import_
+from forgetnet.cli.model_commands import predict, train
 from forgetnet.cli.read_commands import export, get, search, stats
 from forgetnet.cli.write_commands import add, delete, purge, update
 
@@ -32,6 +33,8 @@ app = build(
         "purge": purge,
         "export": export,
         "stats": stats,
+        "train": train,
+        "predict": predict,
     }
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,12 +11,21 @@ import typer
 
 from forgetnet.cli.frame import PROVEN, REFUSED
 from forgetnet.cli.options import AsJson, EncoderName, KeyFile, Store, filter_of
-from forgetnet.cli.session import folder_of, opened, plain_plan, plain_receipt
+from forgetnet.cli.session import (
+    folder_of,
+    is_model,
+    opened,
+    opened_model,
+    plain_plan,
+    plain_receipt,
+)
 from forgetnet.cli.voice import Voice
 from forgetnet.errors import ReceiptInvalid
 
 if TYPE_CHECKING:
     from forgetnet.forget.receipt import Receipt
+    from forgetnet.memory import Memory
+    from forgetnet.model import ForgetNet
 
 __all__ = ["Level", "forget", "sweep", "verify"]
 
@@ -93,7 +103,7 @@ def forget(
         "filter": filter_of(where),
         "mentions": not keep_mentions,
     }
-    with opened(store, encoder, key, readonly=dry_run) as memory:
+    with _forgetful(store, encoder, key, readonly=dry_run) as memory:
         plan = memory.forget(**scope, dry_run=True)
         if dry_run or not as_json:
             from forgetnet.cli.render import plan_of
@@ -107,6 +117,15 @@ def forget(
         with _waiting(voice):
             receipt = memory.forget(**scope, reason=reason, verify=level.value)
     _close(voice, receipt, store, receipt_file, openings_file)
+
+
+def _forgetful(
+    store: str, encoder: str | None, key: Path | None, *, readonly: bool = False
+) -> AbstractContextManager[Memory | ForgetNet]:
+    """Open a memory, or the model that it belongs to."""
+    if is_model(store):
+        return opened_model(store, encoder, key)
+    return opened(store, encoder, key, readonly=readonly)
 
 
 def _agreed(voice: Voice) -> bool:
@@ -168,7 +187,7 @@ def sweep(
 ) -> None:
     """Forget every record that has expired, with a receipt."""
     voice = Voice(as_json=as_json)
-    with opened(store, encoder, key) as memory, _waiting(voice):
+    with _forgetful(store, encoder, key) as memory, _waiting(voice):
         receipt = memory.sweep()
     _close(voice, receipt, store, receipt_file, openings_file)
 

@@ -100,6 +100,7 @@ def plan_of(plan: Plan) -> RenderableType:
     work = "; ".join(
         f"{step.component}: {step.action}"
         + (f" ({count_of(step.files, 'file')}, {size_of(step.bytes)})" if step.files else "")
+        + (f", {step.share:.1%} of a full training" if step.share else "")
         for step in plan.steps
         if step.records
     )

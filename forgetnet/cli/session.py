@@ -16,9 +16,19 @@ if TYPE_CHECKING:
     from forgetnet.forget.plan import Plan
     from forgetnet.forget.receipt import Receipt
     from forgetnet.memory import Memory
+    from forgetnet.model import ForgetNet
     from forgetnet.record import Hit, Record
 
-__all__ = ["folder_of", "opened", "plain_hit", "plain_plan", "plain_receipt", "plain_record"]
+__all__ = [
+    "folder_of",
+    "is_model",
+    "opened",
+    "opened_model",
+    "plain_hit",
+    "plain_plan",
+    "plain_receipt",
+    "plain_record",
+]
 
 
 def folder_of(store: str) -> Path | None:
@@ -52,6 +62,35 @@ def opened(
         )
     with Memory.open(store, encoder=encoder, key=key, readonly=readonly) as memory:
         yield memory
+
+
+def is_model(store: str) -> bool:
+    """Tell whether a model with experts lies at a path or URL."""
+    folder = folder_of(store)
+    return folder is not None and (folder / "experts" / "manifest.json").exists()
+
+
+@contextmanager
+def opened_model(
+    store: str,
+    encoder: Any,
+    key: Path | None,
+    *,
+    create: Mapping[str, Any] | None = None,
+) -> Iterator[ForgetNet]:
+    """Open a model for as long as the block lasts; make one only where ``create`` says how.
+
+    Raises:
+        StoreError: there is none.
+    """
+    from forgetnet.model import ForgetNet
+
+    there = is_model(store)
+    if not there and create is None:
+        raise StoreError(f"there is no model at {store}; make one with train, or name it")
+    settings = {} if there or create is None else dict(create)
+    with ForgetNet.open(store, encoder=encoder, key=key, **settings) as model:
+        yield model
 
 
 def plain_record(record: Record) -> dict[str, Any]:
@@ -100,6 +139,8 @@ def plain_plan(plan: Plan) -> dict[str, Any]:
                 "records": step.records,
                 "files": step.files,
                 "bytes": step.bytes,
+                "retrained": step.retrained,
+                "share": round(step.share, 6),
             }
             for step in plan.steps
         ],

@@ -28,7 +28,8 @@ def describe(part: object) -> dict[str, Any]:
     """Return a part's kind and settings; ``settings`` is None where they aren't JSON values."""
     kind = type(part).__name__
     settings: dict[str, Any] | None = None
-    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+    code = getattr(part, "module", None) is not None  # a folder must not name code to run
+    if dataclasses.is_dataclass(part) and not isinstance(part, type) and not code:
         fields = [f.name for f in dataclasses.fields(part) if f.init]
         fields = [name for name in fields if name not in _NOT_SETTINGS]
         settings = {name: getattr(part, name) for name in fields}

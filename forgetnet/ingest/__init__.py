@@ -29,7 +29,7 @@ from forgetnet.ingest.sniff import FORMATS, detect
 from forgetnet.ingest.source import Fault, OnBytes, Row, Source, guarded
 from forgetnet.record import Record
 
-__all__ = ["FORMATS", "SPLITS", "Fault", "count_hint", "detect", "read"]
+__all__ = ["FORMATS", "SPLITS", "Fault", "count_hint", "detect", "read", "read_rows"]
 
 SPLITS = text.SPLITS
 _TEXTS = {"folder": text.folder_rows, "text": text.file_rows}
@@ -115,6 +115,30 @@ def read(
     else:
         rows = _ROWS[kind](source)
     return map_rows(guarded(rows), fields)
+
+
+def read_rows(
+    path: str | Path, *, format: str | None = None, encoding: str = "utf-8"
+) -> Iterator[Row | Fault]:
+    """Read the rows of a table as they stand, one by one, and faults for what is none.
+
+    Args:
+        path: CSV, TSV, JSON Lines or Parquet, plain or gzipped; cells of the first two are strings.
+        format: one of these; None to tell it from the file.
+        encoding: of the text.
+
+    Raises:
+        InvalidRecord: there is nothing at ``path``, or it is no table.
+    """
+    path = Path(path)
+    _check(encoding, SPLITS[0])
+    kind = _kind(path, format, encoding)
+    source = Source(path, encoding)
+    if kind == "jsonl":
+        return guarded(jsonl.rows(source, Fields()))
+    if kind not in ("csv", "parquet", "tsv"):
+        raise InvalidRecord(f"{path} is no table; give CSV, TSV, JSON Lines or Parquet")
+    return guarded(_ROWS[kind](source))
 
 
 def _check(encoding: str, split: str) -> None:
