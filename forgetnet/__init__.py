@@ -30,6 +30,7 @@ from forgetnet.record import Deleted, Hit, Record, Stats
 from forgetnet.store import open_store
 
 if TYPE_CHECKING:
+    from forgetnet.estimators import ForgetNetClassifier, ForgetNetRegressor
     from forgetnet.experts import (
         NeighbourExpert,
         PrototypeExpert,
@@ -50,7 +51,9 @@ __all__ = [
     "EncoderMismatch",
     "ForgetIncomplete",
     "ForgetNet",
+    "ForgetNetClassifier",
     "ForgetNetError",
+    "ForgetNetRegressor",
     "HashEncoder",
     "Held",
     "Hit",
@@ -93,6 +96,10 @@ def __getattr__(name: str) -> Any:
         from forgetnet.model import ForgetNet
 
         return ForgetNet
+    if name in {"ForgetNetClassifier", "ForgetNetRegressor"}:
+        from forgetnet import estimators
+
+        return getattr(estimators, name)
     if name in _LEARNING:
         from forgetnet import experts
 
