@@ -19,7 +19,7 @@ MANY = TableEncoder({"age": (17, 90), "gain": None}, ["work", "member"])
 cells = st.fixed_dictionaries({
     "age": st.none() | st.integers(0, 120) | st.floats(allow_infinity=False),
     "gain": st.none() | st.integers(-(10**9), 10**9) | st.floats(allow_infinity=False),
-    "work": st.none() | st.text(max_size=9) | st.integers(-3, 3),
+    "work": st.none() | st.booleans() | st.text(max_size=9) | st.integers(-3, 3),
     "member": st.none() | st.booleans(),
 })
 ROW = {"age": 39, "gain": 2174.5, "work": "State-gov", "member": True}
@@ -84,6 +84,8 @@ def test_equal_categories_are_one_however_they_are_typed_and_others_are_apart():
     assert vector(work=3).tobytes() == vector(work=3.0).tobytes()
     for one, other in [(1, "1"), (1, True), ("a", "A"), ("never seen", "nor this")]:
         assert vector(work=one) @ vector(work=other) < 0.99
+        both = MANY.to_texts([{**ROW, "work": one}, {**ROW, "work": other}])
+        assert check_company(MANY, both) == []
 
 
 @pytest.mark.parametrize("value", [1e308, -1e308, 5e-324, 2**63, 10**300])
