@@ -25,6 +25,7 @@ from forgetnet.record import canonical_json
 __all__ = ["FORMAT", "Place", "Shelf", "Slot"]
 
 FORMAT = 1
+_ANEW = "restore it, or remove it to have it learnt anew"
 _FILE = re.compile(r"[0-9a-f]{32}\.safetensors")
 
 Place = tuple[str, str]
@@ -67,8 +68,13 @@ class Shelf:
         if root is None or not (root / "manifest.json").exists():
             return
         self._read(root / "manifest.json")
+        # What is missing is learnt anew: states are functions of the records.
+        self.slots = {p: row for p, row in self.slots.items() if self._whole(row)}
         if not readonly:
             self.sweep()
+
+    def _whole(self, row: Sequence[Slot]) -> bool:
+        return self.root is not None and all((self.root / slot.file).exists() for slot in row)
 
     def _read(self, path: Path) -> None:
         try:
@@ -102,9 +108,11 @@ class Shelf:
         try:
             state = State.from_bytes(path.read_bytes())
         except OSError as error:
-            raise StoreCorrupt(f"{path} can't be read: {error.strerror}; restore it") from error
+            raise StoreCorrupt(f"{path} can't be read: {error.strerror}; {_ANEW}") from error
+        except StoreCorrupt as error:
+            raise StoreCorrupt(f"{path} is no whole state of an expert; {_ANEW}") from error
         if state.digest() != slot.digest:
-            raise StoreCorrupt(f"{path} was changed since it was written; restore it")
+            raise StoreCorrupt(f"{path} was changed since it was written; {_ANEW}")
         return state
 
     def commit(
@@ -141,14 +149,30 @@ class Shelf:
             new = dict(self.header if header is None else header)
             self._swap(slots, new, synced=bool(written))
         except OSError as error:
-            for name in written:
-                _shred_quietly(self.root, name)
+            if not self._names(written):
+                for name in written:
+                    _shred_quietly(self.root, name)
             raise StoreError(
                 f"can't write the experts to {self.root}: {error.strerror}; nothing was changed"
             ) from error
         self._keep(slots, fresh)
         self.slots, self.header = slots, new
         self.sweep()
+
+    def _names(self, written: Sequence[str]) -> bool:
+        """Tell whether the manifest on disk may name these files: its folder could not be synced.
+
+        Then they stay, as do those before: the next commit or opening shreds one or the other.
+        """
+        if self.root is None or not written:
+            return False
+        try:
+            text = (self.root / "manifest.json").read_text()
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return any(name in text for name in written)
 
     def _write(self, slot: Slot, state: State, written: list[str]) -> Slot:
         if self.root is None:

@@ -194,11 +194,27 @@ def _begin(office: Office, scope: Scope, reason: str, level: str, *, quick: bool
     try:
         office.journal.open(entry)
     except OSError as error:
-        office.journal.close(entry.name)
+        _withdraw(office, entry, error)
         raise StoreError(
             f"can't write the journal: {error.strerror}; nothing was deleted"
         ) from error
     return Accepted(entry, look, openings)
+
+
+def _withdraw(office: Office, entry: Entry, why: OSError) -> None:
+    """Remove an entry that could not be made durable.
+
+    Raises:
+        ForgetIncomplete: it can't be removed either, and is finished like any other.
+    """
+    try:
+        office.journal.close(entry.name)
+    except OSError as error:
+        office.owes[0] = True
+        raise ForgetIncomplete(
+            f"the journal can't be written ({why.strerror}), nor what was written be removed: the "
+            "records are still there, until the next change or opening finishes this forget"
+        ) from error
 
 
 def settle(office: Office) -> list[Receipt]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from forgetnet.component import Cost, Finding, Influence
 from forgetnet.encode.contract import progress_bar
-from forgetnet.errors import ForgetIncomplete
+from forgetnet.errors import ForgetIncomplete, StoreCorrupt
 from forgetnet.experts.expert import Expert, Predictor, State, View
 from forgetnet.experts.router import SubjectRouter
 from forgetnet.experts.shelf import Place, Slot
@@ -142,9 +142,10 @@ class LeafPart:
                     state = shelf.load((self.name, leaf))
                     self.predictors[leaf] = self.expert.prepare(state)
                 continue
-            tasks.append(self._task(leaf, view, row[:first]))
-            if row[:first]:
-                put[self.name, leaf] = [(slot, None) for slot in row[:first]]
+            task = self._task(leaf, view, row[:first])
+            tasks.append(task)
+            if task.kept:
+                put[self.name, leaf] = [(slot, None) for slot in task.kept]
         gone = [(self.name, leaf) for leaf in present - set(wanted)]
         gone += [(self.name, task.leaf) for task in tasks if not task.kept]
         for leaf in {leaf for _, leaf in gone} | {task.leaf for task in tasks}:
@@ -159,7 +160,10 @@ class LeafPart:
     def _task(self, leaf: str, view: View, kept: tuple[Slot, ...]) -> _Task:
         start: State | None = None
         if kept:
-            start = self._shared.shelf.load((self.name, leaf), len(kept) - 1)
+            try:
+                start = self._shared.shelf.load((self.name, leaf), len(kept) - 1)
+            except StoreCorrupt:  # nothing goes on from a changed checkpoint
+                kept = ()
         seed = seed_of(self._shared.salt, self.expert, leaf)
         inputs = tuple((part.digest(), len(part)) for part in prefixes(view, self.slices))
         return _Task(leaf, kept, inputs, Job(self.expert, view, seed, len(kept), start))
@@ -279,13 +283,14 @@ class LeafPart:
             return [Finding(COUNTED, self.holds(ids))]
         roster, slots = self._shared.roster, self._shared.shelf.slots
         old = [digest for row in note["leaves"].values() for digest in row[-1:]]
-        hits = self.holds(ids) + sum(digest in self._inputs() for digest in old)
+        present = self._present()
+        near = [name for name in present if any(_related(name, leaf) for leaf in note["leaves"])]
+        hits = self.holds(ids) + sum(self._unlike(leaf) for leaf in near)
         expected = int(note["held"]) + len(old)
         findings = [Finding(COUNTED, hits + len(self.waiting), expected, int(note["found"]))]
         findings += look_for_files(self._shared, note)
         if full:
             wrong = told = 0
-            near = [n for n in self._present() if any(_related(n, leaf) for leaf in note["leaves"])]
             for leaf in sorted(near):
                 view = roster.view(roster.members(leaf))
                 seed = seed_of(self._shared.salt, self.expert, leaf)
@@ -295,6 +300,13 @@ class LeafPart:
             # A leaf may owe nothing to a record, as where all are of one class: no control then.
             findings.append(Finding(REBUILT, wrong, told, told))
         return findings
+
+    def _unlike(self, leaf: str) -> bool:
+        """Tell whether a leaf's states were trained on other records than it has."""
+        roster, slots = self._shared.roster, self._shared.shelf.slots
+        told = [slot.inputs for slot in slots[self.name, leaf]]
+        view = roster.view(roster.members(leaf))
+        return not len(view) or first_stale(told, view, self.slices) < self.slices
 
 
 def _related(leaf: str, other: str) -> bool:
