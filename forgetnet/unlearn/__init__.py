@@ -1,0 +1,29 @@
+"""Parametric unlearning: the fallback for influence in weights that could not be kept apart."""
+
+from forgetnet.unlearn.causal import CausalLMTask, encode_pairs
+from forgetnet.unlearn.config import Budget, Cost, StopRule
+from forgetnet.unlearn.gradient import FineTune, GradientAscent, GradientDifference, RandomLabel
+from forgetnet.unlearn.registry import available, get, register
+from forgetnet.unlearn.result import UnlearnResult
+from forgetnet.unlearn.task import ClassificationTask, RegressionTask, Task
+from forgetnet.unlearn.unlearner import Unlearner
+
+__all__ = [
+    "Budget",
+    "CausalLMTask",
+    "ClassificationTask",
+    "Cost",
+    "FineTune",
+    "GradientAscent",
+    "GradientDifference",
+    "RandomLabel",
+    "RegressionTask",
+    "StopRule",
+    "Task",
+    "UnlearnResult",
+    "Unlearner",
+    "available",
+    "encode_pairs",
+    "get",
+    "register",
+]

@@ -1,0 +1,121 @@
+"""Where a run stands, in a folder: weights in scope, moments of the optimiser, looks and cost.
+
+Written durably at each look, so that a run that was cut short goes on to the same bits. Knows
+nothing of methods.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
+from forgetnet.files import shred, write_durable
+from forgetnet.unlearn.config import Cost
+from forgetnet.unlearn.result import Step
+from forgetnet.unlearn.run import Run
+
+__all__ = ["Checkpoint"]
+
+_TENSORS, _RECORD = "checkpoint.safetensors", "checkpoint.json"
+
+
+class Checkpoint:
+    """The folder of one run; None keeps nothing.
+
+    Args:
+        folder: made where it isn't there.
+        identity: what a run must have in common with the one before: method, settings, start.
+    """
+
+    def __init__(self, folder: str | Path | None, identity: Mapping[str, Any]) -> None:
+        self._folder = None if folder is None else Path(folder)
+        self._identity = json.loads(json.dumps(dict(identity)))
+
+    def save(self, run: Run, optimiser: torch.optim.Optimizer, step: int) -> None:
+        """Write where the run stands.
+
+        Raises:
+            StoreError: the folder can't be written.
+        """
+        if self._folder is None:
+            return
+        tensors: dict[str, Tensor] = {}
+        for name, parameter in run.scope.items():
+            tensors[f"weights/{name}"] = parameter.detach().cpu().contiguous()
+            for key, moment in optimiser.state.get(parameter, {}).items():
+                if moment is not None:
+                    tensors[f"{key}/{name}"] = torch.as_tensor(moment).detach().cpu().contiguous()
+        record = {
+            "identity": self._identity,
+            "step": step,
+            "cost": run.cost.to_plain(),
+            "history": [asdict(look) for look in run.history],
+        }
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            # The record names the step of its tensors: what is torn between the two is told.
+            body = save(tensors, metadata={"step": str(step)})
+            write_durable(self._folder / _TENSORS, body)
+            write_durable(self._folder / _RECORD, json.dumps(record).encode())
+        except OSError as error:
+            raise StoreError(f"can't write to {self._folder}: {error.strerror}") from error
+
+    def load(self, run: Run, optimiser: torch.optim.Optimizer) -> int:
+        """Put the run where it stood, and return its step; 0 where nothing was written.
+
+        Raises:
+            InvalidRecord: the folder is that of another run.
+            StoreCorrupt: it can't be read.
+        """
+        if self._folder is None or not (self._folder / _RECORD).exists():
+            return 0
+        try:
+            record = json.loads((self._folder / _RECORD).read_bytes())
+            body = (self._folder / _TENSORS).read_bytes()
+            length = int.from_bytes(body[:8], "little")
+            stored = int(json.loads(body[8 : 8 + length])["__metadata__"]["step"])
+            tensors = load(body)
+            identity, step = record["identity"], int(record["step"])
+            history = [Step(**look) for look in record["history"]]
+            cost = Cost(**record["cost"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreCorrupt(f"{self._folder} holds no checkpoint; remove it") from error
+        if identity != self._identity:
+            raise InvalidRecord(
+                f"{self._folder} is of another run (method, settings, model or data differ); name "
+                "another folder, or give what that run was given"
+            )
+        if stored != step:  # the tensors are one look ahead of the record: begin again
+            return 0
+        run.put_back({name: tensors[f"weights/{name}"] for name in run.scope})
+        _moments(optimiser, run.scope, tensors)
+        run.history[:] = history
+        run.cost = cost
+        return step
+
+    def clear(self) -> None:
+        """Shred what was written: the run is over, and a checkpoint knows what it forgot."""
+        if self._folder is not None:
+            for name in (_RECORD, _TENSORS):
+                shred(self._folder / name)
+
+
+def _moments(
+    optimiser: torch.optim.Optimizer,
+    scope: Mapping[str, nn.Parameter],
+    tensors: Mapping[str, Tensor],
+) -> None:
+    for name, parameter in scope.items():
+        for key, tensor in tensors.items():
+            kind, _, owner = key.partition("/")
+            if owner == name and kind != "weights":
+                kept = tensor if kind == "step" else tensor.to(parameter.device)
+                optimiser.state[parameter][kind] = kept

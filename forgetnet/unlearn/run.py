@@ -1,0 +1,175 @@
+"""One run of an unlearner by gradients: its data in order, its meter, its looks, its way back.
+
+Every draw comes from the seed, a purpose and a counter, so a run that goes on from a checkpoint
+has the bits of one that went through. Knows nothing of objectives.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from forgetnet.experts.pinned import mix
+from forgetnet.unlearn.config import Budget, Cost, StopRule
+from forgetnet.unlearn.result import Step
+from forgetnet.unlearn.task import Batch, Task, size_of
+
+__all__ = ["Run", "Side", "device_of"]
+
+Side = Literal["forget", "retain", "holdout"]
+
+
+def device_of(model: nn.Module, asked: str | None) -> torch.device:
+    """Return the device to compute on: the one asked for, or where the model's first tensor is."""
+    if asked is not None:
+        return torch.device(asked)
+    first = next(iter(model.parameters()), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+@dataclass
+class Run:
+    """What the steps of one run share.
+
+    Attributes:
+        model: what is changed.
+        task: knows data and losses.
+        data: the sets that were given, by name.
+        scope: the parameters that may change, by name.
+        seed: of every draw.
+        batch_size: most examples of a step, of each set.
+        device: where to compute.
+        stop: when to stop early.
+        budget: the most that may be spent.
+        cost: what was spent.
+        history: looks so far.
+    """
+
+    model: nn.Module
+    task: Task
+    data: Mapping[str, Any]
+    scope: Mapping[str, nn.Parameter]
+    seed: int
+    batch_size: int
+    device: torch.device
+    stop: StopRule
+    budget: Budget
+    cost: Cost = field(default_factory=Cost)
+    history: list[Step] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    # -- data
+
+    def size(self, side: Side) -> int:
+        """Count the examples of a set; 0 where it wasn't given."""
+        data = self.data.get(side)
+        return 0 if data is None else self.task.size(data)
+
+    def order(self, side: Side, epoch: int) -> list[int]:
+        """Return the order of a set in one epoch."""
+        draw = torch.Generator().manual_seed(mix(self.seed, "order", side, epoch))
+        found: list[int] = torch.randperm(self.size(side), generator=draw).tolist()
+        return found
+
+    def positions(self, side: Side, step: int) -> list[int]:
+        """Return the positions of a step's batch: each epoch goes through the whole set once."""
+        each = -(-self.size(side) // self.batch_size)
+        epoch, slot = divmod(step, each)
+        return self.order(side, epoch)[slot * self.batch_size : (slot + 1) * self.batch_size]
+
+    def batch(self, side: Side, step: int) -> Batch:
+        """Return the batch of a step."""
+        return self.take(side, self.positions(side, step))
+
+    def take(self, side: Side, positions: list[int]) -> Batch:
+        """Return the examples at some positions."""
+        return self.task.batch(self.data[side], positions, self.device)
+
+    def generator(self, purpose: str, step: int) -> torch.Generator:
+        """Return a generator of its own for one purpose of one step."""
+        return torch.Generator().manual_seed(mix(self.seed, purpose, step))
+
+    # -- passes through the model, counted
+
+    def count(self, batch: Batch, *, backward: bool = True) -> None:
+        """Add one pass of a batch to the cost."""
+        n = size_of(batch)
+        back = n if backward and torch.is_grad_enabled() else 0
+        self.cost += Cost(forwards=n, backwards=back, tokens=self.task.tokens(batch))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Return (n,) losses of the model."""
+        self.count(batch)
+        return self.task.loss(self.model, batch)
+
+    def nll(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return (n,) negative log-likelihoods of the model, and numbers of tokens."""
+        self.count(batch)
+        return self.task.nll(self.model, batch)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return the model's (m, c) logits."""
+        self.count(batch)
+        return self.task.logits(self.model, batch)
+
+    @cached_property
+    def start(self) -> nn.Module:
+        """The model as it was at the start: a frozen copy, made when first asked for."""
+        kept = copy.deepcopy(self.model).eval().requires_grad_(False)
+        size = sum(t.numel() * t.element_size() for t in kept.state_dict().values())
+        self.cost += Cost(bytes=size)
+        return kept
+
+    def start_nll(self, side: Side) -> Tensor:
+        """Return the start model's (n,) negative log-likelihoods of a whole set, on the CPU.
+
+        Asked before the first step, it needs no copy of the model.
+        """
+        parts = []
+        with torch.no_grad():
+            for first in range(0, self.size(side), self.batch_size):
+                last = min(first + self.batch_size, self.size(side))
+                batch = self.take(side, list(range(first, last)))
+                self.count(batch)
+                parts.append(self.task.nll(self.model, batch)[0].cpu())
+        return torch.cat(parts)
+
+    # -- looking
+
+    def probe(self, side: Side) -> float | None:
+        """Return the mean loss on a fixed part of a set; None where it wasn't given."""
+        if not self.size(side):
+            return None
+        chosen = sorted(self.order(side, -1)[: self.stop.probe])
+        total = 0.0
+        with torch.no_grad():
+            for first in range(0, len(chosen), self.batch_size):
+                batch = self.take(side, chosen[first : first + self.batch_size])
+                total += float(self.loss(batch).double().sum())
+        return total / len(chosen)
+
+    def chance(self) -> float:
+        """Return the loss of guessing on the forget set."""
+        chosen = sorted(self.order("forget", -1)[: self.stop.probe])[: self.batch_size]
+        return self.task.chance(self.model, self.take("forget", chosen))
+
+    def spent(self) -> Cost:
+        """Return the cost so far, with the time."""
+        return replace(self.cost, seconds=time.monotonic() - self.began)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return a copy of the parameters in scope."""
+        return {name: p.detach().clone() for name, p in self.scope.items()}
+
+    def put_back(self, weights: Mapping[str, Tensor]) -> None:
+        """Give the parameters in scope the values of a copy."""
+        with torch.no_grad():
+            for name, parameter in self.scope.items():
+                parameter.copy_(weights[name])

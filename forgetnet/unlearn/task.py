@@ -1,0 +1,238 @@
+"""Tasks: all that unlearners need to know of data and labels, so that they need know nothing.
+
+A task turns data into batches, and a model's answers to a batch into losses. Masking of prompts
+and padding, the end of a sequence, what guessing would cost: all of it is decided here and nowhere
+else. Knows nothing of unlearning.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from forgetnet.errors import InvalidRecord
+
+__all__ = ["Batch", "ClassificationTask", "RegressionTask", "Task", "guess_task", "size_of"]
+
+Batch = Mapping[str, Tensor]
+"""Tensors by name, the first dimension that of the examples."""
+
+
+class Task(Protocol):
+    """One kind of task."""
+
+    @property
+    def name(self) -> str:
+        """A short constant name."""
+        ...
+
+    def size(self, data: Any) -> int:
+        """Count the examples of a data set.
+
+        Raises:
+            InvalidRecord: it is no data set of this task.
+        """
+        ...
+
+    def batch(self, data: Any, positions: Sequence[int], device: torch.device) -> Batch:
+        """Return some examples as tensors on a device."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return (n,) losses in nats, for sequences the mean over labelled tokens."""
+        ...
+
+    def nll(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return (n,) negative log-likelihoods, for sequences summed, and (n,) numbers of tokens.
+
+        Raises:
+            InvalidRecord: the task has no likelihood.
+        """
+        ...
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return (m, c) logits where there is something to predict: no prompt and no padding."""
+        ...
+
+    def relabel(self, batch: Batch, generator: torch.Generator, outputs: int) -> Batch:
+        """Return the batch with wrong labels drawn at random: never the true ones.
+
+        Raises:
+            InvalidRecord: the task has no labels to draw.
+        """
+        ...
+
+    def chance(self, model: nn.Module, batch: Batch) -> float:
+        """Return the mean loss of guessing, in nats."""
+        ...
+
+    def tokens(self, batch: Batch) -> int:
+        """Count what is predicted: labelled tokens, or examples."""
+        ...
+
+
+def _as_tensor(values: Any) -> Tensor:
+    if isinstance(values, Tensor):
+        return values
+    array = np.asarray(values)
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def size_of(batch: Batch) -> int:
+    """Count the examples of a batch."""
+    return int(next(iter(batch.values())).shape[0])
+
+
+class _Pairs:
+    """Data of inputs and targets: a pair of arrays, or a sequence of pairs such as a Dataset."""
+
+    def size(self, data: Any) -> int:
+        """Count the examples.
+
+        Raises:
+            InvalidRecord: inputs and targets are of different lengths, or there are none.
+        """
+        if isinstance(data, tuple) and len(data) == 2:
+            if len(data[0]) != len(data[1]):
+                raise InvalidRecord(f"{len(data[0])} inputs came with {len(data[1])} targets")
+            return len(data[0])
+        if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+            return len(data)
+        raise InvalidRecord("data is a pair (inputs, targets), or a sequence of such pairs")
+
+    def _take(self, data: Any, positions: Sequence[int], device: torch.device) -> dict[str, Tensor]:
+        if isinstance(data, tuple) and len(data) == 2:
+            where = torch.as_tensor(list(positions), dtype=torch.long)
+            inputs, targets = (_as_tensor(part)[where] for part in data)
+        else:
+            rows = [data[i] for i in positions]
+            inputs = torch.stack([_as_tensor(row[0]) for row in rows])
+            targets = torch.stack([torch.as_tensor(row[1]) for row in rows])
+        return {"inputs": inputs.to(device), "targets": targets.to(device)}
+
+
+@dataclass(frozen=True)
+class ClassificationTask(_Pairs):
+    """Inputs and whole-number labels; the model returns (n, classes) logits."""
+
+    name: str = "classification"
+
+    def batch(self, data: Any, positions: Sequence[int], device: torch.device) -> Batch:
+        """Return ``inputs`` and ``targets``."""
+        found = self._take(data, positions, device)
+        if found["targets"].is_floating_point():
+            raise InvalidRecord("labels of a classification are whole numbers from 0")
+        found["targets"] = found["targets"].long().reshape(-1)
+        return found
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return (n, classes)."""
+        answer: Any = model(batch["inputs"])
+        logits: Tensor = getattr(answer, "logits", answer)
+        if logits.ndim != 2:
+            raise InvalidRecord(f"the model returns {tuple(logits.shape)}, not (n, classes) logits")
+        return logits
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the cross entropy of each example."""
+        logits = self.logits(model, batch)
+        if int(batch["targets"].max()) >= logits.shape[1] or int(batch["targets"].min()) < 0:
+            raise InvalidRecord(f"a label is none of the model's {logits.shape[1]} classes")
+        return functional.cross_entropy(logits.float(), batch["targets"], reduction="none")
+
+    def nll(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the same, one token an example."""
+        loss = self.loss(model, batch)
+        return loss, torch.ones_like(loss)
+
+    def relabel(self, batch: Batch, generator: torch.Generator, outputs: int) -> Batch:
+        """Draw another class for each example, all others alike."""
+        if outputs < 2:
+            raise InvalidRecord("a wrong label needs a second class")
+        true = batch["targets"]
+        steps = torch.randint(1, outputs, true.shape, generator=generator).to(true.device)
+        return {**batch, "targets": (true + steps) % outputs}
+
+    def chance(self, model: nn.Module, batch: Batch) -> float:
+        """Return log(classes)."""
+        with torch.no_grad():
+            return math.log(max(2, self.logits(model, batch).shape[1]))
+
+    def tokens(self, batch: Batch) -> int:
+        """Count the examples."""
+        return size_of(batch)
+
+
+@dataclass(frozen=True)
+class RegressionTask(_Pairs):
+    """Inputs and numbers; the model returns (n, t) numbers, and a loss is half a squared error."""
+
+    name: str = "regression"
+
+    def batch(self, data: Any, positions: Sequence[int], device: torch.device) -> Batch:
+        """Return ``inputs`` and ``targets`` (n, t)."""
+        found = self._take(data, positions, device)
+        found["targets"] = found["targets"].float().reshape(len(positions), -1)
+        return found
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return the (n, t) answers."""
+        answer: Tensor = model(batch["inputs"])
+        return answer.reshape(len(answer), -1)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Return half the squared error, the Gaussian negative log-likelihood up to a constant."""
+        return 0.5 * (self.logits(model, batch).float() - batch["targets"]).square().sum(dim=1)
+
+    def nll(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the same, of a Gaussian of variance 1."""
+        loss = self.loss(model, batch)
+        return loss, torch.ones_like(loss)
+
+    def relabel(self, batch: Batch, generator: torch.Generator, outputs: int) -> Batch:
+        """Give each example another one's target.
+
+        Raises:
+            InvalidRecord: there is no other.
+        """
+        count = size_of(batch)
+        if count < 2:
+            raise InvalidRecord("another target needs a second example in the batch")
+        shift = int(torch.randint(1, count, (1,), generator=generator))
+        return {**batch, "targets": batch["targets"].roll(shift, 0)}
+
+    def chance(self, model: nn.Module, batch: Batch) -> float:
+        """Return the loss of answering the mean."""
+        wanted = batch["targets"]
+        return float(0.5 * (wanted - wanted.mean(dim=0)).square().sum(dim=1).mean())
+
+    def tokens(self, batch: Batch) -> int:
+        """Count the examples."""
+        return size_of(batch)
+
+
+def guess_task(data: Any) -> Task:
+    """Return the task that a data set looks like.
+
+    Raises:
+        InvalidRecord: it looks like none; give ``task=``.
+    """
+    if isinstance(data, tuple) and len(data) == 2:
+        floating = _as_tensor(data[1]).is_floating_point()
+        return RegressionTask() if floating else ClassificationTask()
+    first = data[0] if hasattr(data, "__getitem__") and len(data) else None
+    if isinstance(first, Mapping) and "input_ids" in first:
+        from forgetnet.unlearn.causal import CausalLMTask
+
+        return CausalLMTask()
+    if isinstance(first, tuple) and len(first) == 2:
+        floating = torch.as_tensor(first[1]).is_floating_point()
+        return RegressionTask() if floating else ClassificationTask()
+    raise InvalidRecord("can't tell what kind of data this is; give task=")
