@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetnet.encode import Encoder, TableEncoder
+from forgetnet.encode.tables import read_table
 from forgetnet.errors import InvalidRecord, Unsupported
 from forgetnet.experts import NeighbourExpert, RidgeTrunk
 from forgetnet.experts.expert import Expert, Task
@@ -162,6 +163,7 @@ class _Forgets(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
                 names = getattr(self, "feature_names_in_", [f"x{n}" for n in range(X.shape[1])])
                 X = {name: X[:, n] for n, name in enumerate(names)}
         else:
+            X = _rows(X) if isinstance(X, Mapping) else X
             validate_data(self, X, **told, reset=reset, skip_check_array=True)
             if y is not None:
                 check_consistent_length(X, y)
@@ -362,6 +364,12 @@ def _is_mixed(X: Any) -> bool:
     if hasattr(X, "column_names"):  # an Arrow table; scikit-learn reads it as an array
         return False
     return hasattr(X, "columns") and not all(_is_number(X[name]) for name in X.columns)
+
+
+def _rows(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return columns as rows, which scikit-learn can count."""
+    table = read_table(columns)
+    return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
 
 
 def _name(given: object) -> str | None:

@@ -275,6 +275,16 @@ def test_columns_are_known_by_name_and_others_are_refused():
         ForgetNetClassifier(weights={"torch": 1.0}).fit(numbers(), labels(numbers()))
 
 
+def test_rows_and_columns_are_learnt_alike_where_they_are_declared():
+    columns = {"a": [1.5, None, 3.0, -2.0], "b": ["x", "y", "y", None]}
+    rows = [{"a": a, "b": b} for a, b in zip(*columns.values(), strict=True)]
+    frame = pytest.importorskip("pandas").DataFrame(columns)
+    model = ForgetNetClassifier(encoder=TableEncoder(["a"], ["b"]), random_state=0)
+    digests = {clone(model).fit(X, [1, 2, 2, 1]).digest() for X in (columns, rows, frame)}
+    assert len(digests) == 1
+    assert model.fit(columns, [1, 2, 2, 1]).predict(rows[:1]) == [1]
+
+
 @pytest.mark.parametrize(
     ("load", "kind", "least"),
     [
