@@ -7,6 +7,7 @@ Third parties register theirs under the entry-point group ``forgetnet.experts``.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -33,11 +34,22 @@ def describe(part: object) -> dict[str, Any]:
         fields = [f.name for f in dataclasses.fields(part) if f.init]
         fields = [name for name in fields if name not in _NOT_SETTINGS]
         settings = {name: getattr(part, name) for name in fields}
-        try:
-            canonical_json(settings)
-        except (TypeError, ValueError):
+        if not _comes_back(part, settings):
             settings = None
     return {"kind": kind, "settings": settings}
+
+
+def _comes_back(part: Any, settings: Mapping[str, Any]) -> bool:
+    """Tell whether a part made of settings that were read from JSON is the same."""
+    try:
+        again = type(part)(**_plain(json.loads(canonical_json(dict(settings)))))
+        return canonical_json(dict(again.config())) == canonical_json(dict(part.config()))
+    except (TypeError, ValueError):
+        return False
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
 
 
 def revive(told: Mapping[str, Any]) -> Any:
@@ -47,18 +59,15 @@ def revive(told: Mapping[str, Any]) -> Any:
         Unsupported: its kind isn't installed, or it holds what a file can't name.
     """
     known = kinds()
-    if told["kind"] not in known:
-        raise Unsupported(
-            f"no expert called {str(told['kind'])[:80]!r} is installed; install the package that "
-            f"offers it; installed are {', '.join(sorted(known))}"
-        )
     if told["settings"] is None:
         raise Unsupported(
             f"the settings of {told['kind']} can't be read from a file, since they hold code or "
             "data; give the same experts and router again"
         )
-    settings = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in told["settings"].items()
-    }
-    return known[told["kind"]].load()(**settings)
+    if told["kind"] not in known:
+        raise Unsupported(
+            f"no expert called {str(told['kind'])[:80]!r} is installed; install the package that "
+            f"offers it, or give the same experts and router again; installed are "
+            f"{', '.join(sorted(known))}"
+        )
+    return known[told["kind"]].load()(**_plain(told["settings"]))

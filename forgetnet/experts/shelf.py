@@ -84,7 +84,7 @@ class Shelf:
                     f"the experts in {path.parent} have format {body['format']} and this version "
                     f"reads up to {FORMAT}; install a newer forget-by-design"
                 )
-            self.header = dict(body["model"])
+            self.header = {**body["model"]}
             for row in body["states"]:
                 place = (row["part"], row["leaf"])
                 slot = Slot(row["inputs"], row["records"], row["digest"], row["file"])

@@ -90,7 +90,8 @@ def to_records(
         if given is not None and not isinstance(given, str) and len(given) != count:
             raise InvalidRecord(f"{count} items came with {len(given)} {name}")
     if y is not None:
-        plain = y.tolist() if isinstance(y, np.ndarray) else y
+        all_of = [y] * count if isinstance(y, str) else y
+        plain = all_of.tolist() if isinstance(all_of, np.ndarray) else all_of
         records = [
             replace(record, metadata={**record.metadata, LABEL: _plain(target)})
             for record, target in zip(records, plain, strict=True)

@@ -21,6 +21,7 @@ from forgetnet.experts.shelf import Place, Slot
 from forgetnet.experts.slices import first_stale, prefixes, slice_of
 from forgetnet.experts.train import Job, Trained, carry_out, stages_of
 from forgetnet.model.parts import COUNTED, REBUILT, Shared, look_for_files, seed_of
+from forgetnet.shards import leaves
 
 __all__ = ["LeafPart"]
 
@@ -207,20 +208,19 @@ class LeafPart:
         be trained anew, against the same sum over all leaves.
         """
         roster, slots = self._shared.roster, self._shared.shelf.slots
-        touched, gone = self._leaves_of(ids), set(ids)
-        places: list[Place] = [(self.name, leaf) for leaf in touched]
+        places: list[Place] = [(self.name, leaf) for leaf in self._leaves_of(ids)]
         files = self._shared.shelf.files(places) if places else []
-        after, whole, trained = roster.leaves_without(gone, self._cap), 0.0, 0
-        work = 0.0
-        for leaf in after:
-            rest = [i for i in roster.members(leaf) if i not in gone]
+        by = roster.without(ids)
+        whole = work = trained = 0
+        for leaf in leaves({key: len(some) for key, some in by.items()}, self._cap):
+            rest = [i for key, some in by.items() if key.startswith(leaf) for i in some]
             work_of = [self._stages(i) for i in rest]
-            whole += sum(sum(stages) for stages in work_of)
-            lost = [i for i in roster.members(leaf) if i in gone]
-            if not lost and (self.name, leaf) in slots:
+            whole += sum(map(sum, work_of))
+            changed = set(rest) ^ set(roster.members(leaf))
+            stored = (self.name, leaf) in slots
+            if stored and not changed:
                 continue
-            first = min((self._slice(i) for i in lost), default=0)
-            first = first if (self.name, leaf) in slots else 0
+            first = min(map(self._slice, changed)) if stored else 0
             work += sum(sum(stages[first:]) for stages in work_of)
             trained += len(rest)
         return Cost(
@@ -229,7 +229,7 @@ class LeafPart:
             trained,
             len(files),
             sum(path.stat().st_size for path in files),
-            work / whole if whole else 0.0,
+            work / max(1, whole),
         )
 
     def _slice(self, record_id: str) -> int:

@@ -202,8 +202,9 @@ class ForgetNet(Answering):
 
         Args:
             X: n texts, records, rows of a table, or (n, d) vectors of the encoder's length.
-            y: n labels, or (n,) or (n, t) numbers for a regression; records may bring theirs in
-                ``metadata["label"]``. A record without one is stored and searched, not learnt.
+            y: n labels, one for all, or (n,) or (n, t) numbers for a regression; records may
+                bring theirs in ``metadata["label"]``. A record without one is stored and searched,
+                not learnt.
             subjects: whose data each is; by default each is its own subject.
             ids: names; random ones by default.
             topics: paths such as ``health/allergies``.

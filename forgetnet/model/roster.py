@@ -25,6 +25,7 @@ __all__ = ["LABEL", "Roster", "check_target"]
 
 LABEL = "label"
 """The name under which a record's metadata hold what it teaches."""
+_LARGEST, _WHOLE = 2**40, 2**53
 _MODULUS = 2**256
 _BLOCK = 8192
 
@@ -39,16 +40,21 @@ def check_target(value: object, task: Task) -> Target:
     if isinstance(plain, np.ndarray):
         plain = plain.tolist()
     many = plain if isinstance(plain, list | tuple) else (plain,)
-    numbers = all(isinstance(v, int | float) and math.isfinite(v) for v in many)
+    numbers = all(isinstance(v, int | float) and abs(v) < math.inf for v in many)
     if task == "regression":
-        if not numbers or not many or any(isinstance(v, bool) for v in many):
-            raise InvalidRecord("the target of a regression is a finite number, or several")
+        if not numbers or not many or any(isinstance(v, bool) or abs(v) >= _LARGEST for v in many):
+            raise InvalidRecord(
+                "the target of a regression is a number below 2^40, or several; give it in a "
+                "larger unit"
+            )
         return tuple(float(v) for v in many)
-    if isinstance(plain, str) or (numbers and not isinstance(plain, list | tuple)):
-        return plain  # type: ignore[return-value] # a string or a number by now
+    if numbers and isinstance(plain, float):
+        return plain + 0.0  # one zero only
+    if isinstance(plain, str) or (numbers and isinstance(plain, int) and abs(plain) < _WHOLE):
+        return plain
     raise InvalidRecord(
-        f"a label is a string or a finite number, not {type(value).__name__}; where there is none, "
-        "leave the record's label out"
+        f"a label is a string or a number, whole ones below 2^53, not {type(value).__name__}; "
+        "where there is none, leave the record's label out"
     )
 
 
@@ -56,7 +62,7 @@ def _kind(target: Target) -> object:
     """Return what all targets of a model must have in common."""
     if isinstance(target, tuple):
         return len(target)
-    return bool if isinstance(target, bool) else str if isinstance(target, str) else float
+    return type(target)
 
 
 class Roster:
@@ -123,8 +129,8 @@ class Roster:
         kinds |= {_kind(target) for target in list(self._classes)[:1]}
         if len(kinds) > 1:
             raise InvalidRecord(
-                "labels are of several kinds; give strings only, or numbers only, or targets of "
-                "one length"
+                "labels are of several kinds; give strings only, or whole numbers only, or "
+                "fractions only, or targets of one length"
             )
         return told
 
@@ -198,13 +204,22 @@ class Roster:
         """Return the leaves of the trie with at most ``cap`` records, or one key, each."""
         return leaves({key: len(members) for key, members in self._members.items()}, cap)
 
-    def leaves_without(self, ids: Collection[str], cap: int) -> list[str]:
-        """Return what the leaves would be without some records."""
-        counts = {key: len(members) for key, members in self._members.items()}
-        for i in ids:
-            if i in self._routed:
-                counts[self._routed[i]] -= 1
-        return leaves({key: n for key, n in counts.items() if n}, cap)
+    def without(self, ids: Collection[str]) -> dict[str, list[str]]:
+        """Return who would be left without some records, by place in the trie."""
+        gone = {i for i in ids if i in self._routed}
+        moved: dict[str, str] = {}
+        if not isinstance(self.router, SubjectRouter):
+            owners = {self._keys[i] for i in gone}
+            rest = [i for i, key in self._keys.items() if key in owners and i not in gone]
+            if rest:
+                codes = quantise(self._store.vectors(rest)[0])
+                keys = self.router.keys([self._keys[i] for i in rest], codes)
+                moved = dict(zip(rest, keys, strict=True))
+        found: dict[str, list[str]] = {}
+        for i, key in self._routed.items():
+            if i not in gone:
+                found.setdefault(moved.get(i, key), []).append(i)
+        return found
 
     def key_of(self, record_id: str) -> str:
         """Return the subject key of a record that teaches."""
