@@ -17,7 +17,7 @@ from forgetnet.component import Component
 from forgetnet.errors import InvalidRecord, StoreError
 from forgetnet.exact import quantise
 from forgetnet.experts.neighbour import Neighbour
-from forgetnet.experts.pinned import environment
+from forgetnet.experts.pinned import environment, pinned
 from forgetnet.experts.shelf import Shelf
 from forgetnet.experts.train import Trainer
 from forgetnet.model.leaves import LeafPart
@@ -123,10 +123,12 @@ class Core:
 
     def header(self) -> dict[str, Any]:
         """Return what the manifest says of the model."""
+        with pinned():  # the environment in which leaves are trained, not that of the caller
+            trained_in = environment()
         return {
             "digest": self.stack.digest(),
             "settings": self.stack.to_plain(),
-            "environment": environment(),
+            "environment": trained_in,
         }
 
     def hurry(self, yes: bool) -> None:  # noqa: FBT001 # a callback
