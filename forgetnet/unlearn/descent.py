@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -82,7 +82,17 @@ class Descent(Unlearner):
     # -- what a method says
 
     def begin(self, run: Run) -> None:
-        """Prepare what steps need of the start model."""
+        """Prepare what steps need of the start model, and keep it in ``run.kept``."""
+
+    def extra(self) -> Mapping[str, Any]:
+        """Return data sets of the method's own by name, beside those that were given."""
+        return {}
+
+    def finish(self, run: Run) -> None:
+        """Turn what was trained into the model that is given back, after the last step."""
+
+    def release(self, run: Run) -> None:
+        """Take away what :meth:`begin` put up; called whatever happened."""
 
     @abstractmethod
     def objective(self, run: Run, step: int) -> Tensor:
@@ -104,7 +114,7 @@ class Descent(Unlearner):
         self, model: nn.Module, forget: Any, retain: Any = None, *, task: Task | None = None
     ) -> Cost:
         """Predict steps and passes; looks are included, tokens are those of the forget set."""
-        chosen = self.check(forget, retain, task)
+        chosen = self.check(forget, retain, task, **self.extra())
         size = chosen.size(retain if self.paced_by == "retain" else forget)
         steps = self.steps(size)
         each = min(self.batch_size, size)
@@ -137,12 +147,12 @@ class Descent(Unlearner):
         resume: bool = False,
     ) -> UnlearnResult:
         """Make a model forget; see :meth:`Unlearner.unlearn`."""
-        chosen = self.check(forget, retain, task, holdout=holdout)
+        chosen = self.check(forget, retain, task, holdout=holdout, **self.extra())
         scope_of(model, self.params)  # complains before anything is copied
         changed = model if inplace else copy.deepcopy(model)
         device = device_of(changed, self.device)
         changed.to(device)
-        sets = {"forget": forget, "retain": retain, "holdout": holdout}
+        sets = {"forget": forget, "retain": retain, "holdout": holdout, **self.extra()}
         run = Run(
             changed,
             chosen,
@@ -203,9 +213,11 @@ class Descent(Unlearner):
             optimiser = self._optimiser(run)
             first = checkpoint.load(run, optimiser) if resume else 0
             stopped = self._loop(run, optimiser, hooks, checkpoint, callbacks, first=first)
+            self.finish(run)
             checkpoint.clear()
             return stopped
         finally:
+            self.release(run)
             for name, module in run.model.named_modules():
                 module.training = modes[name]
             for name, parameter in run.model.named_parameters():

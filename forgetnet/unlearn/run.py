@@ -23,7 +23,7 @@ from forgetnet.unlearn.task import Batch, Task, size_of
 
 __all__ = ["Run", "Side", "device_of"]
 
-Side = Literal["forget", "retain", "holdout"]
+Side = Literal["forget", "retain", "holdout", "alternatives"]
 
 
 def device_of(model: nn.Module, asked: str | None) -> torch.device:
@@ -50,6 +50,7 @@ class Run:
         budget: the most that may be spent.
         cost: what was spent.
         history: looks so far.
+        kept: what a method keeps from before the first step.
     """
 
     model: nn.Module
@@ -63,6 +64,7 @@ class Run:
     budget: Budget
     cost: Cost = field(default_factory=Cost)
     history: list[Step] = field(default_factory=list)
+    kept: dict[str, Any] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
     # -- data
