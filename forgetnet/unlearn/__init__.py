@@ -1,14 +1,18 @@
 """Parametric unlearning: the fallback for influence in weights that could not be kept apart."""
 
+from forgetnet.unlearn.alternatives import DPO, IdkFineTune
 from forgetnet.unlearn.causal import CausalLMTask, encode_pairs
 from forgetnet.unlearn.config import Budget, Cost, StopRule
 from forgetnet.unlearn.gradient import FineTune, GradientAscent, GradientDifference, RandomLabel
+from forgetnet.unlearn.preference import NPO, SimNPO
 from forgetnet.unlearn.registry import available, get, register
 from forgetnet.unlearn.result import UnlearnResult
 from forgetnet.unlearn.task import ClassificationTask, RegressionTask, Task
 from forgetnet.unlearn.unlearner import Unlearner
 
 __all__ = [
+    "DPO",
+    "NPO",
     "Budget",
     "CausalLMTask",
     "ClassificationTask",
@@ -16,8 +20,10 @@ __all__ = [
     "FineTune",
     "GradientAscent",
     "GradientDifference",
+    "IdkFineTune",
     "RandomLabel",
     "RegressionTask",
+    "SimNPO",
     "StopRule",
     "Task",
     "UnlearnResult",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forgetnet.errors import InvalidRecord
-from forgetnet.unlearn.task import Batch
+from forgetnet.unlearn.task import Batch, precise
 
 __all__ = ["IGNORED", "CausalLMTask", "encode_pairs"]
 
@@ -81,7 +81,7 @@ class CausalLMTask:
         else:
             answer = kind(batch["input_ids"])
         logits: Tensor = getattr(answer, "logits", answer)
-        return logits[:, :-1].float(), batch["labels"][:, 1:]
+        return precise(logits[:, :-1]), batch["labels"][:, 1:]
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return (m, v) logits at the positions that predict a labelled token."""

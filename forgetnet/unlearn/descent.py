@@ -6,12 +6,10 @@ checkpoints, the way back.
 
 from __future__ import annotations
 
-import copy
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -19,32 +17,20 @@ from torch import Tensor, nn
 
 from forgetnet.errors import InvalidRecord
 from forgetnet.experts.pinned import drawn, mix
-from forgetnet.unlearn.change import changes
-from forgetnet.unlearn.config import Budget, Cost, StopRule, check_positive
-from forgetnet.unlearn.progress import Checkpoint
-from forgetnet.unlearn.result import Step, UnlearnResult, state_digest
-from forgetnet.unlearn.run import Run, Side, device_of
+from forgetnet.unlearn.changing import Changing, Course, Ending, Hook
+from forgetnet.unlearn.config import Cost, StopRule, check_positive
+from forgetnet.unlearn.result import Step
+from forgetnet.unlearn.run import Run, Side, Spent
 from forgetnet.unlearn.task import Task
-from forgetnet.unlearn.unlearner import Callback, Unlearner, scope_of, snapshot_of
+from forgetnet.unlearn.unlearner import scope_of
 
 __all__ = ["Descent", "Hook"]
 
-
-class Hook:
-    """Something that takes part in every step, as a mask does; does nothing by itself."""
-
-    def begin(self, run: Run) -> None:
-        """Prepare, before the first step and before a checkpoint is loaded."""
-
-    def before_step(self, run: Run) -> None:
-        """Change gradients, before the optimiser's step."""
-
-    def after_step(self, run: Run) -> None:
-        """Change weights, after it."""
+LOOKED_AT: tuple[Side, ...] = ("forget", "retain")
 
 
 @dataclass(frozen=True)
-class Descent(Unlearner):
+class Descent(Changing):
     """A method that minimises something step by step.
 
     Attributes:
@@ -84,10 +70,6 @@ class Descent(Unlearner):
     def begin(self, run: Run) -> None:
         """Prepare what steps need of the start model, and keep it in ``run.kept``."""
 
-    def extra(self) -> Mapping[str, Any]:
-        """Return data sets of the method's own by name, beside those that were given."""
-        return {}
-
     def finish(self, run: Run) -> None:
         """Turn what was trained into the model that is given back, after the last step."""
 
@@ -105,8 +87,12 @@ class Descent(Unlearner):
 
     # -- the loop
 
+    def length(self, sizes: Mapping[str, int]) -> int:
+        """Return how many steps sets of some sizes take."""
+        return self.steps(sizes[self.paced_by])
+
     def steps(self, size: int) -> int:
-        """Return how many steps a forget set of some size takes."""
+        """Return how many steps a paced set of some size takes."""
         wanted = math.ceil(self.epochs * -(-size // self.batch_size))
         return wanted if self.max_steps is None else min(wanted, self.max_steps)
 
@@ -114,15 +100,16 @@ class Descent(Unlearner):
         self, model: nn.Module, forget: Any, retain: Any = None, *, task: Task | None = None
     ) -> Cost:
         """Predict steps and passes; looks are included, tokens are those of the forget set."""
-        chosen = self.check(forget, retain, task, **self.extra())
-        size = chosen.size(retain if self.paced_by == "retain" else forget)
-        steps = self.steps(size)
-        each = min(self.batch_size, size)
+        extra = self.extra()
+        chosen = self.check(forget, retain, task, **extra, **self.means())
+        given = {"forget": forget, "retain": retain, **extra}
+        sizes = {name: chosen.size(data) for name, data in given.items() if data is not None}
+        steps = self.length(sizes)
+        each = min(self.batch_size, sizes[self.paced_by])
         ahead, back = self.passes(retain=retain is not None)
-        probes = min(self.stop.probe, size)
-        probes += 0 if retain is None else min(self.stop.probe, chosen.size(retain))
+        probes = sum(min(self.stop.probe, sizes.get(side, 0)) for side in LOOKED_AT)
         looks = 2 + steps // self.stop.every
-        some = list(range(min(each, chosen.size(forget))))
+        some = list(range(min(each, sizes["forget"])))
         batch = chosen.batch(forget, some, torch.device("cpu"))
         return Cost(
             steps,
@@ -132,97 +119,29 @@ class Descent(Unlearner):
             sum(p.numel() * p.element_size() for p in scope_of(model, self.params).values()) * 4,
         )
 
-    def unlearn(
-        self,
-        model: nn.Module,
-        forget: Any,
-        retain: Any = None,
-        *,
-        task: Task | None = None,
-        holdout: Any = None,
-        inplace: bool = False,
-        budget: Budget | None = None,
-        callbacks: Sequence[Callback] = (),
-        checkpoint: str | Path | None = None,
-        resume: bool = False,
-    ) -> UnlearnResult:
-        """Make a model forget; see :meth:`Unlearner.unlearn`."""
-        chosen = self.check(forget, retain, task, holdout=holdout, **self.extra())
-        scope_of(model, self.params)  # complains before anything is copied
-        changed = model if inplace else copy.deepcopy(model)
-        device = device_of(changed, self.device)
-        changed.to(device)
-        sets = {"forget": forget, "retain": retain, "holdout": holdout, **self.extra()}
-        run = Run(
-            changed,
-            chosen,
-            {name: data for name, data in sets.items() if data is not None},
-            scope_of(changed, self.params),
-            self.seed,
-            self.batch_size,
-            device,
-            self.stop,
-            budget or Budget(),
-        )
-        kept, before = snapshot_of(changed), state_digest(changed)
-        identity = {
-            "method": self.name,
-            "settings": self.to_plain(),
-            "start": before,
-            "sizes": {name: chosen.size(data) for name, data in run.data.items()},
-        }
-        stopped = self._carry_out(run, Checkpoint(checkpoint, identity), callbacks, resume=resume)
-        old = {name: kept[name] for name in run.scope}
-        return UnlearnResult(
-            changed,
-            self.name,
-            self.to_plain(),
-            self.guarantee,
-            stopped,
-            tuple(run.history),
-            run.spent(),
-            changes(old, run.weights()),
-            before,
-            state_digest(changed),
-            notes=self.notes(),
-            _snapshot=kept,
-        )
-
-    def notes(self) -> tuple[str, ...]:
-        """Return sentences on what a result isn't."""
-        return ("approximate: nothing is claimed about what is left; audit the result",)
-
     def hooks(self) -> Sequence[Hook]:
         """Return what takes part in every step."""
         return ()
 
-    def _carry_out(
-        self, run: Run, checkpoint: Checkpoint, callbacks: Sequence[Callback], *, resume: bool
-    ) -> str:
-        modes = {name: module.training for name, module in run.model.named_modules()}
-        wanted = {name: p.requires_grad for name, p in run.model.named_parameters()}
-        hooks = self.hooks()
+    def carry_out(self, run: Run, course: Course) -> Ending:
+        """Do the steps."""
+        run.model.train(self.mode == "train")
+        if self.mode == "train":  # running statistics move, and go back and on with the weights
+            run.statistics = dict(run.model.named_buffers())
+        hooks = (*self.hooks(), *course.hooks)
         try:
-            run.model.train(self.mode == "train")
-            for name, parameter in run.model.named_parameters():
-                parameter.requires_grad_(name in run.scope)
             with drawn(mix(self.seed, "begin")):
                 self.begin(run)
                 for hook in hooks:
                     hook.begin(run)
+            chance = run.chance()
             optimiser = self._optimiser(run)
-            first = checkpoint.load(run, optimiser) if resume else 0
-            stopped = self._loop(run, optimiser, hooks, checkpoint, callbacks, first=first)
+            first = course.checkpoint.load(run, optimiser) if course.resume else 0
+            stopped = self._loop(run, optimiser, hooks, course, first=first, chance=chance)
             self.finish(run)
-            checkpoint.clear()
-            return stopped
+            return Ending(stopped)
         finally:
             self.release(run)
-            for name, module in run.model.named_modules():
-                module.training = modes[name]
-            for name, parameter in run.model.named_parameters():
-                parameter.requires_grad_(wanted[name])
-                parameter.grad = None
 
     def _optimiser(self, run: Run) -> torch.optim.Optimizer:
         weights = list(run.scope.values())
@@ -237,44 +156,71 @@ class Descent(Unlearner):
         run: Run,
         optimiser: torch.optim.Optimizer,
         hooks: Sequence[Hook],
-        checkpoint: Checkpoint,
-        callbacks: Sequence[Callback],
+        course: Course,
         *,
         first: int,
+        chance: float,
     ) -> str:
-        total = self.steps(run.size(self.paced_by))
-        chance = run.chance()
+        total = self.length({name: run.size(name) for name in run.data})
         if not run.history:
             run.history.append(Step(0, run.probe("forget"), run.probe("retain")))
         good = run.weights()
         told: tuple[float, float] | None = None
         for step in range(first, total):
             if not self._affords(run):
+                return (self._look(run, step, told, chance, good) if told else "") or "budget"
+            try:
+                told = self._step(run, optimiser, hooks, step)
+            except Spent:  # before the optimiser moved
                 return "budget"
-            told = self._step(run, optimiser, hooks, step)
             if told is None:
                 run.put_back(good)
                 return "not_finite"
-            if (step + 1) % self.stop.every and step + 1 < total:
+            if not self.looks(run, step + 1, total):
                 continue
-            look = Step(step + 1, run.probe("forget"), run.probe("retain"), *told)
-            run.history.append(look)
-            if reason := self._reason(run, look, chance):
-                if reason != "forget_loss":
-                    run.put_back(good)
+            if reason := self._look(run, step + 1, told, chance, good):
                 return reason
-            good = run.weights()
-            checkpoint.save(run, optimiser, step + 1)
-            answers = [callback(look, run.model) for callback in callbacks]
+            good, told = run.weights(), None
+            self.observe(run, step + 1)
+            course.checkpoint.save(run, optimiser, step + 1)
+            answers = [callback(run.history[-1], run.model) for callback in course.callbacks]
             if any(answers):
                 return "callback"
         return "done"
 
+    def looks(self, run: Run, done: int, total: int) -> bool:
+        """Tell whether to look after so many steps."""
+        return not done % self.stop.every or done == total
+
+    def observe(self, run: Run, done: int) -> None:
+        """Note what the method wants to know of a look, in ``run.carried``."""
+
+    def look_passes(self, run: Run) -> int:
+        """Count the examples that one look takes."""
+        return sum(min(self.stop.probe, run.size(side)) for side in LOOKED_AT)
+
+    def _look(
+        self,
+        run: Run,
+        done: int,
+        told: tuple[float, float],
+        chance: float,
+        good: dict[str, Tensor],
+    ) -> str:
+        """Look, and say why to stop here; nothing where there is no reason."""
+        look = Step(done, run.probe("forget"), run.probe("retain"), *told)
+        run.history.append(look)
+        reason = self._reason(run, look, chance)
+        if reason and reason != "forget_loss":
+            run.put_back(good)
+        return reason
+
     def _affords(self, run: Run) -> bool:
-        """Tell whether the budget allows one more step."""
+        """Tell whether the budget allows one more step, and a look at what it did."""
         ahead, back = self.passes(retain="retain" in run.data)
-        each = min(self.batch_size, run.size(self.paced_by))
-        next_ = Cost(steps=1, forwards=int(each * ahead), backwards=int(each * back))
+        each = min(self.batch_size, max(run.size(name) for name in run.data))
+        ahead = each * ahead + self.look_passes(run)
+        next_ = Cost(steps=1, forwards=math.ceil(ahead), backwards=math.ceil(each * back))
         return run.budget.allows(run.spent() + next_)
 
     def _step(

@@ -19,7 +19,15 @@ from torch.nn import functional
 
 from forgetnet.errors import InvalidRecord
 
-__all__ = ["Batch", "ClassificationTask", "RegressionTask", "Task", "guess_task", "size_of"]
+__all__ = [
+    "Batch",
+    "ClassificationTask",
+    "RegressionTask",
+    "Task",
+    "guess_task",
+    "precise",
+    "size_of",
+]
 
 Batch = Mapping[str, Tensor]
 """Tensors by name, the first dimension that of the examples."""
@@ -85,6 +93,11 @@ def _as_tensor(values: Any) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
+def precise(logits: Tensor) -> Tensor:
+    """Return float32 of what is less, since sums of log-probabilities need it; float64 stays."""
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
 def size_of(batch: Batch) -> int:
     """Count the examples of a batch."""
     return int(next(iter(batch.values())).shape[0])
@@ -145,7 +158,7 @@ class ClassificationTask(_Pairs):
         logits = self.logits(model, batch)
         if int(batch["targets"].max()) >= logits.shape[1] or int(batch["targets"].min()) < 0:
             raise InvalidRecord(f"a label is none of the model's {logits.shape[1]} classes")
-        return functional.cross_entropy(logits.float(), batch["targets"], reduction="none")
+        return functional.cross_entropy(precise(logits), batch["targets"], reduction="none")
 
     def nll(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the same, one token an example."""
