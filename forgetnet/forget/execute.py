@@ -36,17 +36,7 @@ from forgetnet.forget.verify import RESUMED, Look, Reopen, surface_of, vocabular
 from forgetnet.ledger import Ledger
 from forgetnet.store import Store
 
-__all__ = [
-    "Accepted",
-    "Handed",
-    "Office",
-    "accept",
-    "finish",
-    "forget",
-    "planned",
-    "purge",
-    "settle",
-]
+__all__ = ["Accepted", "Office", "accept", "finish", "forget", "planned", "purge", "settle"]
 
 _TURNS = 16
 _JOURNAL = "the journal entry of this forget, which is shredded after this receipt is stored"
@@ -110,10 +100,6 @@ class Accepted:
     entry: Entry
     look: Look
     openings: Openings | None = None
-
-
-Handed = Callable[[Accepted, Receipt], None]
-"""Told of each receipt as soon as it is stored."""
 
 
 def planned(office: Office, scope: Scope) -> Plan:
@@ -275,7 +261,9 @@ def purge(office: Office, batch: Sequence[Accepted]) -> list[Accepted]:
 
 
 def finish(
-    office: Office, batch: Sequence[Accepted], handed: Handed | None = None
+    office: Office,
+    batch: Sequence[Accepted],
+    handed: Callable[[Accepted, Receipt], None] | None = None,
 ) -> list[Receipt]:
     """Bring every component in line, look, sign and store, once for a batch that was purged.
 

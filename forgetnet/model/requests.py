@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
-from forgetnet.forget.execute import Accepted, Handed, accept, finish, purge, settle
+from forgetnet.forget.execute import Accepted, accept, finish, purge, settle
 from forgetnet.forget.plan import Scope
 from forgetnet.forget.receipt import Receipt
 from forgetnet.memory import Memory
@@ -40,7 +40,9 @@ class ModelMemory(Memory):
         with self._lock:
             return purge(self._office, take())
 
-    def finish(self, batch: list[Accepted], handed: Handed) -> None:
+    def finish(
+        self, batch: list[Accepted], handed: Callable[[Accepted, Receipt], None]
+    ) -> None:
         """Finish what was purged; the lock is let go while experts learn."""
         finish(self._office, batch, handed)
 

@@ -27,6 +27,10 @@ ASKED = np.random.default_rng(5).normal(size=(5, DIM)).astype(np.float32)
 N, MORE = 14, 18
 """Rows that a model has, and those that it has when it has learnt more."""
 SEEN = world(MORE, subjects=6)
+# On disk, after one step is before the next: what a cut leaves is the same.
+LATE = pytest.mark.parametrize(
+    "late", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["before", "after"]
+)
 KINDS = ["slices", pytest.param("torch", marks=pytest.mark.slow)]
 
 
@@ -132,7 +136,7 @@ def more(net: ForgetNet) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+@LATE
 def test_a_cut_at_any_durable_step_of_a_forget(
     templates: Any, tmp_path: Path, kind: str, late: bool
 ) -> None:
@@ -148,7 +152,7 @@ def test_a_cut_at_any_durable_step_of_a_forget(
         check(path, kind, list(range(N)), but("s1", N))
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+@LATE
 def test_a_cut_at_any_durable_step_of_learning(
     templates: Any, tmp_path: Path, late: bool
 ) -> None:
@@ -175,7 +179,7 @@ def full() -> OSError:
     return OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+@LATE
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_disk_that_fills_up_at_any_step_shows_the_subject_never_again(
     templates: Any, tmp_path: Path, kind: str, late: bool
@@ -249,7 +253,7 @@ def changed(net: ForgetNet, path: Path, kind: str, work: Callable[[ForgetNet], N
     return net
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+@LATE
 def test_a_disk_that_fills_up_while_learning_loses_no_record_from_the_sums(
     templates: Any, tmp_path: Path, late: bool
 ) -> None:

@@ -188,3 +188,44 @@ def test_what_waits_when_a_model_closes_is_told_so(tmp_path: Any) -> None:
         same(again, twin(seen, seen.but("s0", "s1"), cap=100), ASKED)
         assert not list((tmp_path / "m" / "journal").iterdir())
         assert len(list((tmp_path / "m" / "receipts").iterdir())) == 2
+
+
+class Broken(Watched):
+    """A trainer that fails once in a way that nobody expects."""
+
+    fails = False
+
+    def run(self, *given: Any, **more: Any) -> Any:
+        if self.fails:
+            self.fails = False
+            raise MemoryError
+        return super().run(*given, **more)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_error_that_nobody_expects_leaves_nobody_waiting() -> None:
+    seen = world(24, subjects=6)
+    trainer = Broken()
+    net = opened(trainer=trainer)
+    seen.learn(net, range(24))
+    trainer.fails = True
+    with pytest.raises(ForgetIncomplete, match="stopped midway"):
+        net.forget(subject="s1")
+    assert net.forget(subject="s2").status == "erased"
+    same(net, twin(seen, seen.but("s1", "s2")), ASKED)
+    net.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_failed_is_tried_again_with_what_comes_next(tmp_path: Any) -> None:
+    seen = world(24, subjects=6)
+    trainer = Broken()
+    with opened(tmp_path / "m", trainer=trainer) as net:
+        seen.learn(net, range(24))
+        trainer.fails = True
+        with pytest.raises(ForgetIncomplete):
+            net.forget(subject="s1")
+        assert net.forget(subject="s2").status == "erased"
+        assert not list((tmp_path / "m" / "journal").iterdir())
+        assert len(list((tmp_path / "m" / "receipts").iterdir())) == 2
+        same(net, twin(seen, seen.but("s1", "s2")), ASKED)
