@@ -6,7 +6,6 @@ what keeps it from ruining the model.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -125,8 +124,7 @@ class RandomLabel(Retaining):
 
     def _wrong(self, run: Run, step: int) -> Batch:
         batch = run.batch("forget", step)
-        outputs = round(math.exp(run.task.chance(run.model, batch)))
-        return run.task.relabel(batch, run.generator("label", step), outputs)
+        return run.task.relabel(batch, run.generator("label", step), run.outputs)
 
     def objective(self, run: Run, step: int) -> Tensor:
         """Return w_f L(forget, wrong labels) + w_r R(retain)."""

@@ -48,8 +48,11 @@ class Checkpoint:
         if self._folder is None:
             return
         tensors: dict[str, Tensor] = {}
+        for name, tensor in run.moving().items():
+            tensors[f"weights/{name}"] = tensor.detach().cpu().contiguous()
+        for name, tensor in run.carried.items():
+            tensors[f"carried/{name}"] = tensor.detach().cpu().contiguous()
         for name, parameter in run.scope.items():
-            tensors[f"weights/{name}"] = parameter.detach().cpu().contiguous()
             for key, moment in optimiser.state.get(parameter, {}).items():
                 if moment is not None:
                     tensors[f"{key}/{name}"] = torch.as_tensor(moment).detach().cpu().contiguous()
@@ -95,7 +98,9 @@ class Checkpoint:
             )
         if stored != step:  # the tensors are one look ahead of the record: begin again
             return 0
-        run.put_back({name: tensors[f"weights/{name}"] for name in run.scope})
+        run.put_back({name: tensors[f"weights/{name}"] for name in run.moving()})
+        learnt = {n.removeprefix("carried/"): t for n, t in tensors.items() if "carried/" in n[:8]}
+        run.carried = {name: tensor.to(run.device) for name, tensor in learnt.items()}
         _moments(optimiser, run.scope, tensors)
         run.history[:] = history
         run.cost = cost
@@ -116,6 +121,6 @@ def _moments(
     for name, parameter in scope.items():
         for key, tensor in tensors.items():
             kind, _, owner = key.partition("/")
-            if owner == name and kind != "weights":
+            if owner == name and kind not in {"weights", "carried"}:
                 kept = tensor if kind == "step" else tensor.to(parameter.device)
                 optimiser.state[parameter][kind] = kept

@@ -7,11 +7,13 @@ has the bits of one that went through. Knows nothing of objectives.
 from __future__ import annotations
 
 import copy
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +23,14 @@ from forgetnet.unlearn.config import Budget, Cost, StopRule
 from forgetnet.unlearn.result import Step
 from forgetnet.unlearn.task import Batch, Task, size_of
 
-__all__ = ["Run", "Side", "device_of"]
+__all__ = ["Run", "Side", "Spent", "device_of"]
 
-Side = Literal["forget", "retain", "holdout", "alternatives"]
+Side = str
+"""A set by name: ``forget``, ``retain``, ``holdout``, or one of a method's own."""
+
+
+class Spent(Exception):
+    """The budget doesn't allow the pass that was about to begin."""
 
 
 def device_of(model: nn.Module, asked: str | None) -> torch.device:
@@ -51,6 +58,8 @@ class Run:
         cost: what was spent.
         history: looks so far.
         kept: what a method keeps from before the first step.
+        carried: what a method learns on the way; checkpoints hold it, too.
+        statistics: buffers that move with the weights, where the model is in training mode.
     """
 
     model: nn.Module
@@ -65,6 +74,8 @@ class Run:
     cost: Cost = field(default_factory=Cost)
     history: list[Step] = field(default_factory=list)
     kept: dict[str, Any] = field(default_factory=dict)
+    carried: dict[str, Tensor] = field(default_factory=dict)
+    statistics: dict[str, Tensor] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
     # -- data
@@ -101,10 +112,17 @@ class Run:
     # -- passes through the model, counted
 
     def count(self, batch: Batch, *, backward: bool = True) -> None:
-        """Add one pass of a batch to the cost."""
+        """Add one pass of a batch to the cost, before it begins.
+
+        Raises:
+            Spent: the budget doesn't allow it.
+        """
         n = size_of(batch)
         back = n if backward and torch.is_grad_enabled() else 0
-        self.cost += Cost(forwards=n, backwards=back, tokens=self.task.tokens(batch))
+        pass_ = Cost(forwards=n, backwards=back, tokens=self.task.tokens(batch))
+        if not self.budget.allows(self.spent() + pass_):
+            raise Spent
+        self.cost += pass_
 
     def loss(self, batch: Batch) -> Tensor:
         """Return (n,) losses of the model."""
@@ -151,27 +169,51 @@ class Run:
             return None
         chosen = sorted(self.order(side, -1)[: self.stop.probe])
         total = 0.0
-        with torch.no_grad():
+        with self.looking():
             for first in range(0, len(chosen), self.batch_size):
                 batch = self.take(side, chosen[first : first + self.batch_size])
                 total += float(self.loss(batch).double().sum())
         return total / len(chosen)
 
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Ask the model without gradients, dropout or a change of its running statistics."""
+        modes = [(module, module.training) for module in self.model.modules()]
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
     def chance(self) -> float:
         """Return the loss of guessing on the forget set."""
         chosen = sorted(self.order("forget", -1)[: self.stop.probe])[: self.batch_size]
-        return self.task.chance(self.model, self.take("forget", chosen))
+        batch = self.take("forget", chosen)
+        with self.looking():
+            self.count(batch)
+            return self.task.chance(self.model, batch)
+
+    @cached_property
+    def outputs(self) -> int:
+        """The classes or tokens there are to choose from."""
+        return round(math.exp(min(self.chance(), 30.0)))  # of numbers, it means nothing
 
     def spent(self) -> Cost:
         """Return the cost so far, with the time."""
         return replace(self.cost, seconds=time.monotonic() - self.began)
 
+    def moving(self) -> dict[str, Tensor]:
+        """Return the parameters in scope, and the statistics that move with them."""
+        return {**self.scope, **self.statistics}
+
     def weights(self) -> dict[str, Tensor]:
-        """Return a copy of the parameters in scope."""
-        return {name: p.detach().clone() for name, p in self.scope.items()}
+        """Return a copy of all that moves."""
+        return {name: p.detach().clone() for name, p in self.moving().items()}
 
     def put_back(self, weights: Mapping[str, Tensor]) -> None:
-        """Give the parameters in scope the values of a copy."""
+        """Give all that moves the values of a copy."""
         with torch.no_grad():
-            for name, parameter in self.scope.items():
-                parameter.copy_(weights[name])
+            for name, tensor in self.moving().items():
+                tensor.copy_(weights[name])
