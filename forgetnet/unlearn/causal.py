@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch.nn import functional
 from forgetnet.errors import InvalidRecord
 from forgetnet.unlearn.task import Batch, precise
 
-__all__ = ["IGNORED", "CausalLMTask", "encode_pairs"]
+__all__ = ["IGNORED", "CausalLMTask", "encode_pairs", "token_mask"]
 
 IGNORED = -100
 """A label that is none: of a prompt, or of padding."""
@@ -104,6 +104,11 @@ class CausalLMTask:
         total, count = self.nll(model, batch)
         return total / count
 
+    def targets(self, batch: Batch) -> Tensor:
+        """Return (m,) labelled tokens."""
+        labels = batch["labels"][:, 1:]
+        return labels[labels != IGNORED]
+
     def relabel(self, batch: Batch, generator: torch.Generator, outputs: int) -> Batch:
         """Draw another token for each labelled one; the inputs stay."""
         labels = batch["labels"]
@@ -119,6 +124,16 @@ class CausalLMTask:
     def tokens(self, batch: Batch) -> int:
         """Count the labelled tokens."""
         return int((batch["labels"][:, 1:] != IGNORED).sum())
+
+
+def token_mask(batch: Batch, over: Literal["unpadded", "labelled"]) -> Tensor | None:
+    """Return (n, t), true of the tokens that are no padding, or that have a label; None of others.
+
+    A label marks the token it stands at, not the one before, which predicts it.
+    """
+    if "labels" not in batch or "attention_mask" not in batch:
+        return None
+    return batch["attention_mask"] != 0 if over == "unpadded" else batch["labels"] != IGNORED
 
 
 def encode_pairs(
