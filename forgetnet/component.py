@@ -6,7 +6,7 @@ expert, a head. ``forget`` never needs to know more of it than this.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -120,6 +120,13 @@ class Component(Protocol):
 
         Raises:
             ForgetNetError: it could not, and answers without what it could not let go of.
+        """
+        ...
+
+    def rehearse(self, notes: Sequence[Mapping[str, Any]]) -> None:
+        """Do ahead what ``after`` takes long for in full; no lock is held meanwhile.
+
+        What has changed by the time of ``after`` is done anew there.
         """
         ...
 

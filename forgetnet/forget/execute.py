@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import Any
 
 from forgetnet.component import Component as Part
 from forgetnet.component import Influence
 from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
-from forgetnet.forget.journal import Entry, Journal
+from forgetnet.forget.journal import Entry
+from forgetnet.forget.office import Accepted, Office
 from forgetnet.forget.plan import Plan, Scope, Step, resolve
 from forgetnet.forget.receipt import (
     Component,
@@ -32,9 +30,7 @@ from forgetnet.forget.receipt import (
     environment_pin,
     judge,
 )
-from forgetnet.forget.verify import RESUMED, Look, Reopen, surface_of, vocabulary
-from forgetnet.ledger import Ledger
-from forgetnet.store import Store
+from forgetnet.forget.verify import RESUMED, Look, surface_of, vocabulary
 
 __all__ = ["Accepted", "Office", "accept", "finish", "forget", "planned", "purge", "settle"]
 
@@ -45,61 +41,6 @@ _COMPONENTS = (
     Component("index", Influence.LOCAL, "exact"),
     Component("encoder", Influence.FROZEN, "exact"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Office:
-    """What a forget works with.
-
-    Attributes:
-        store: the records.
-        signer: signs the receipts.
-        salt: keys the topic codes.
-        ledger: the log of receipts.
-        root: folder of the memory; None in memory.
-        reopen: opens the store again, for reading.
-        readonly: the memory was opened beside a writer, and nothing may be forgotten.
-        encoder_digest: names the encoder.
-        clock: returns the present time.
-        components: what else holds influence, beside the store.
-        remarks: further sentences on what no receipt of this memory covers.
-        lock: held while the store or the ledger is used.
-        owes: holds whether a forget may have been cut short and wants finishing first.
-    """
-
-    store: Store
-    signer: Ed25519PrivateKey = field(repr=False)
-    salt: bytes = field(repr=False)
-    ledger: Ledger
-    root: Path | None
-    reopen: Reopen
-    readonly: bool
-    encoder_digest: str
-    clock: Callable[[], datetime]
-    components: Sequence[Part] = ()
-    remarks: tuple[str, ...] = ()
-    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
-    owes: list[bool] = field(default_factory=lambda: [True])
-
-    @property
-    def journal(self) -> Journal:
-        """The open entries of this memory."""
-        return Journal(None if self.root is None else self.root / "journal")
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A forget that nothing answers with any more, and that is still to be finished.
-
-    Attributes:
-        entry: what the journal holds.
-        look: the look that was taken before.
-        openings: of the commitments; None after a crash.
-    """
-
-    entry: Entry
-    look: Look
-    openings: Openings | None = None
 
 
 def planned(office: Office, scope: Scope) -> Plan:
@@ -296,6 +237,8 @@ def _learnt(office: Office, batch: Sequence[Accepted], gone: Sequence[str]) -> l
     for _ in range(_TURNS):
         for part in office.components:
             part.forget(gone)
+            if any(accepted.look.full for accepted in batch):
+                part.rehearse([_note(accepted, part)["note"] for accepted in batch])
         with office.lock:
             if not any(part.behind for part in office.components):
                 return [_draft(office, accepted) for accepted in batch]
@@ -309,10 +252,15 @@ def _draft(office: Office, accepted: Accepted) -> Receipt:
     entry = accepted.entry
     surfaces = accepted.look.after()
     for part in office.components:
-        told = entry.notes.get(part.name, {"held": 0, "note": {}})
+        told = _note(accepted, part)
         found = part.after(entry.plan.ids, told["note"], full=accepted.look.full)
         surfaces.append(surface_of(part, int(told["held"]), found, full=accepted.look.full))
     return _receipt(office, entry, surfaces, accepted.openings)
+
+
+def _note(accepted: Accepted, part: Part) -> dict[str, Any]:
+    """Return what a component noted before the records went."""
+    return accepted.entry.notes.get(part.name, {"held": 0, "note": {"held": 0}})
 
 
 def _hand_over(office: Office, accepted: Accepted, receipt: Receipt) -> Receipt:

@@ -104,6 +104,10 @@ class Core:
 
     def open(self) -> None:
         """Bring every part in line with the records that are there."""
+        stored = self.shelf.header.get("environment")
+        if stored is not None and stored != _environment():
+            for leaf in self.leaves:
+                leaf.distrust()
         for part in self.parts:
             part.open()
         self._seal()
@@ -277,3 +281,9 @@ class Core:
                 if len(kept) == wanted or wanted + more >= all_of:
                     return [Neighbour(i, 1.0 - d, taught[i]) for i, d in kept]
                 more = min(4 * more + _MORE, all_of)
+
+
+def _environment() -> str:
+    """Name what the bits of trained states depend on, as training itself would."""
+    with pinned():
+        return environment()

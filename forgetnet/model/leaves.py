@@ -53,8 +53,10 @@ class LeafPart:
         self.expert = expert
         self.predictors: dict[str, Predictor] = {}
         self.waiting: set[str] = set()
+        self.slices = stages_of(expert)
         self._cap = cap
         self._shared = shared
+        self._again: dict[str, str] = {}
         self._suspect: set[str] | None = None
         self.stop = threading.Event()
 
@@ -62,11 +64,6 @@ class LeafPart:
     def name(self) -> str:
         """The expert's name."""
         return self.expert.name
-
-    @property
-    def slices(self) -> int:
-        """In how many slices a leaf is trained."""
-        return stages_of(self.expert)
 
     def digest(self) -> str:
         """Hash the states of all leaves."""
@@ -277,6 +274,32 @@ class LeafPart:
         """Drop the leaves that learnt from the records, and train their successors."""
         self.bring()
 
+    def rehearse(self, notes: Sequence[Mapping[str, Any]]) -> None:
+        """Train the leaves that were touched once more, and keep the digests of what comes out."""
+        touched = {leaf for note in notes if note.get("held") for leaf in note["leaves"]}
+        roster = self._shared.roster
+        with self._shared.lock:
+            near = [n for n in self._present() if any(_related(n, leaf) for leaf in touched)]
+            views = {leaf: roster.view(roster.members(leaf)) for leaf in near}
+            self._again = {}
+        for leaf, view in views.items():
+            if len(view):
+                self._anew(leaf, view)
+
+    def _anew(self, leaf: str, view: View) -> str:
+        """Return the digest of a leaf's state, trained once more if it hasn't been."""
+        key = f"{leaf} {view.digest()}"
+        if key not in self._again:
+            seed = seed_of(self._shared.salt, self.expert, leaf)
+            self._again[key] = carry_out(Job(self.expert, view, seed)).states[-1].digest()
+        return self._again[key]
+
+    def distrust(self) -> None:
+        """Drop all states: they were made where the same training gives other bits."""
+        places: list[Place] = [(self.name, leaf) for leaf in self._present()]
+        if places:
+            self._shared.shelf.commit({}, places)
+
     def after(self, ids: Collection[str], note: Mapping[str, Any], *, full: bool) -> list[Finding]:
         """Compare what leaves were trained on with what is live; in full, train them once more."""
         if not note["held"]:
@@ -292,9 +315,7 @@ class LeafPart:
         if full:
             wrong = told = 0
             for leaf in sorted(near):
-                view = roster.view(roster.members(leaf))
-                seed = seed_of(self._shared.salt, self.expert, leaf)
-                anew = carry_out(Job(self.expert, view, seed)).states[-1].digest()
+                anew = self._anew(leaf, roster.view(roster.members(leaf)))
                 wrong += anew != slots[self.name, leaf][-1].digest
                 told += anew not in note["digests"].values()
             # A leaf may owe nothing to a record, as where all are of one class: no control then.

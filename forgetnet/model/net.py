@@ -18,10 +18,7 @@ from forgetnet.encode import Encoder
 from forgetnet.errors import InvalidRecord, InvalidScope, StoreCorrupt
 from forgetnet.experts.expert import Expert, Task
 from forgetnet.experts.neighbour import NeighbourExpert
-from forgetnet.experts.ridge import RidgeTrunk
 from forgetnet.experts.router import Router
-from forgetnet.experts.shelf import Shelf
-from forgetnet.experts.torch_expert import TorchExpert
 from forgetnet.experts.train import Local, Trainer
 from forgetnet.filters import Filter
 from forgetnet.forget.journal import Journal
@@ -34,7 +31,8 @@ from forgetnet.model.core import Core
 from forgetnet.model.inputs import to_records
 from forgetnet.model.requests import ModelMemory, Pending, Queue
 from forgetnet.model.roster import LABEL
-from forgetnet.model.stack import CAP, Stack, from_plain, make_stack
+from forgetnet.model.settings import stack_for
+from forgetnet.model.stack import CAP, Stack
 from forgetnet.opening import Key, Parts, open_parts
 from forgetnet.reader import Reader, now
 
@@ -118,12 +116,15 @@ class ForgetNet(Answering):
         parts = open_parts(str(path_or_url), encoder, key, readonly=False)
         done = False
         try:
-            stack = _stack_of(parts.home.path(_FOLDER), experts)
-            if stack is None:
-                given = _default_experts(task) if experts is None else experts
-                stack = make_stack(
-                    task, given, weights=weights, cap=cap, router=router, chosen=chosen
-                )
+            stack = stack_for(
+                parts.home.path(_FOLDER),
+                task,
+                experts,
+                weights=weights,
+                cap=cap,
+                router=router,
+                chosen=chosen,
+            )
             _delete_pending(parts)
             net = cls(parts, stack, trainer or Local(), clock=clock, progress=progress)
             done = True
@@ -347,20 +348,6 @@ class ForgetNet(Answering):
         """
         with self._queue.quiet(), self._parts.lock:
             copy_model(self._parts, self._core, Path(path))
-
-
-def _default_experts(task: Task) -> list[Expert | NeighbourExpert]:
-    return [RidgeTrunk(task=task), TorchExpert(task=task), NeighbourExpert(task=task)]
-
-
-def _stack_of(
-    folder: Path | None, experts: Sequence[Expert | NeighbourExpert] | None
-) -> Stack | None:
-    """Return the settings of the model in a folder, if there is one and none are given."""
-    if folder is None or experts is not None:
-        return None
-    settings = Shelf(folder, readonly=True).header.get("settings")
-    return None if settings is None else from_plain(settings)
 
 
 def _delete_pending(parts: Parts) -> None:

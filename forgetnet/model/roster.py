@@ -10,6 +10,7 @@ import hashlib
 import math
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
@@ -28,6 +29,7 @@ LABEL = "label"
 _LARGEST, _WHOLE = 2**40, 2**53
 _MODULUS = 2**256
 _BLOCK = 8192
+_FREE = nullcontext()
 
 
 def check_target(value: object, task: Task) -> Target:
@@ -251,11 +253,18 @@ class Roster:
             )
         return make_view(ids, codes, told, keys)  # type: ignore[arg-type] # labels, by the task
 
-    def views(self) -> Iterator[View]:
-        """Iterate over all records to learn from, a bounded number at a time."""
+    def views(self, lock: AbstractContextManager[object] = _FREE) -> Iterator[View]:
+        """Iterate over all records to learn from, a bounded number at a time.
+
+        Args:
+            lock: held while records are read; those that have gone by then are left out.
+        """
         ids = sorted(self.targets, key=id_hash)
         for start in range(0, len(ids), _BLOCK):
-            yield self.view(ids[start : start + _BLOCK])
+            with lock:
+                view = self.view([i for i in ids[start : start + _BLOCK] if i in self.targets])
+            if len(view):
+                yield view
 
 
 def _sum(view: View) -> int:

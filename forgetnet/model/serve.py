@@ -121,6 +121,9 @@ class Serving:
             present = sorted(by)
             all_of = self.weights.get(name, 0.0)
             routed = self.router.weights(codes, present)
+            if present and not self.sums and remembered is None:
+                # Where no asked leaf is there, and nobody else either, all of them answer.
+                routed[routed.sum(axis=1) == 0.0] = 1.0 / len(present)
             part = len(by) / max(1, len(by) + self.masked.get(name, 0))
             spare += all_of * (1.0 - part * (routed.sum(axis=1) > 0.0))
             for column, leaf in enumerate(present):

@@ -1,0 +1,75 @@
+"""What a forget works with, and one that is under way: plain values that the path of it shares."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from forgetnet.component import Component as Part
+from forgetnet.forget.journal import Entry, Journal
+from forgetnet.forget.receipt import Openings
+from forgetnet.forget.verify import Look, Reopen
+from forgetnet.ledger import Ledger
+from forgetnet.store import Store
+
+__all__ = ["Accepted", "Office"]
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What a forget works with.
+
+    Attributes:
+        store: the records.
+        signer: signs the receipts.
+        salt: keys the topic codes.
+        ledger: the log of receipts.
+        root: folder of the memory; None in memory.
+        reopen: opens the store again, for reading.
+        readonly: the memory was opened beside a writer, and nothing may be forgotten.
+        encoder_digest: names the encoder.
+        clock: returns the present time.
+        components: what else holds influence, beside the store.
+        remarks: further sentences on what no receipt of this memory covers.
+        lock: held while the store or the ledger is used.
+        owes: holds whether a forget may have been cut short and wants finishing first.
+    """
+
+    store: Store
+    signer: Ed25519PrivateKey = field(repr=False)
+    salt: bytes = field(repr=False)
+    ledger: Ledger
+    root: Path | None
+    reopen: Reopen
+    readonly: bool
+    encoder_digest: str
+    clock: Callable[[], datetime]
+    components: Sequence[Part] = ()
+    remarks: tuple[str, ...] = ()
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    owes: list[bool] = field(default_factory=lambda: [True])
+
+    @property
+    def journal(self) -> Journal:
+        """The open entries of this memory."""
+        return Journal(None if self.root is None else self.root / "journal")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A forget that nothing answers with any more, and that is still to be finished.
+
+    Attributes:
+        entry: what the journal holds.
+        look: the look that was taken before.
+        openings: of the commitments; None after a crash.
+    """
+
+    entry: Entry
+    look: Look
+    openings: Openings | None = None

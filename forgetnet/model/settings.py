@@ -1,0 +1,74 @@
+"""Which settings a model is opened with: those that are given, or those of its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from forgetnet.errors import InvalidRecord
+from forgetnet.experts.expert import Expert, Task
+from forgetnet.experts.neighbour import NeighbourExpert
+from forgetnet.experts.ridge import RidgeTrunk
+from forgetnet.experts.router import Router
+from forgetnet.experts.shelf import Shelf
+from forgetnet.experts.torch_expert import TorchExpert
+from forgetnet.model.stack import CAP, Stack, from_plain, make_stack
+
+__all__ = ["stack_for"]
+
+
+def stack_for(
+    folder: Path | None,
+    task: Task,
+    experts: Sequence[Expert | NeighbourExpert] | None,
+    *,
+    weights: Mapping[str, float] | None,
+    cap: int,
+    router: Router | None,
+    chosen: Sequence[str],
+) -> Stack:
+    """Return the settings of the model in a folder, or those that are given.
+
+    Raises:
+        InvalidRecord: they make no sense, or the model in the folder has others.
+        Unsupported: the folder's experts hold code; give them again.
+    """
+    stack = _stored(folder) if experts is None else None
+    if stack is not None:
+        _check_given(stack, weights, cap, router)
+        return stack
+    given: Sequence[Expert | NeighbourExpert] = _default(task) if experts is None else experts
+    return make_stack(task, given, weights=weights, cap=cap, router=router, chosen=chosen)
+
+
+def _default(task: Task) -> list[Expert | NeighbourExpert]:
+    return [RidgeTrunk(task=task), TorchExpert(task=task), NeighbourExpert(task=task)]
+
+
+def _stored(folder: Path | None) -> Stack | None:
+    """Return the settings of the model in a folder, if there is one."""
+    if folder is None:
+        return None
+    settings = Shelf(folder, readonly=True).header.get("settings")
+    return None if settings is None else from_plain(settings)
+
+
+def _check_given(
+    stack: Stack, weights: Mapping[str, float] | None, cap: int, router: Router | None
+) -> None:
+    """Refuse settings that a model which exists doesn't have.
+
+    Raises:
+        InvalidRecord: with what it has.
+    """
+    found = {
+        "cap": stack.cap if cap not in {CAP, stack.cap} else None,
+        "weights": dict(stack.weights) if any(
+            stack.weights.get(name) != weight for name, weight in (weights or {}).items()
+        ) else None,
+        "router": stack.router.name if router is not None and router != stack.router else None,
+    }  # fmt: skip
+    if other := {name: value for name, value in found.items() if value is not None}:
+        raise InvalidRecord(
+            f"this model was made with {other}; leave these out, or make another in a new folder"
+        )

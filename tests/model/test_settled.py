@@ -1,0 +1,101 @@
+"""What a model keeps to when it is opened again, elsewhere, or asked while it looks."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forgetnet.errors import InvalidRecord
+from forgetnet.experts.public import PublicCorpus
+from forgetnet.experts.ridge import RidgeTrunk
+from forgetnet.experts.router import TopicRouter
+from forgetnet.experts.train import Local
+from forgetnet.model import ForgetNet
+from forgetnet.model import leaves as leaves_module
+from tests.model.house import KEY, NOW, torch_expert, world
+
+
+def small(path: Any, **settings: Any) -> ForgetNet:
+    told: dict[str, Any] = {"experts": [RidgeTrunk(features=16), torch_expert()], "cap": 8}
+    told |= {"encoder": "vectors:8", "key": KEY, "clock": lambda: NOW, "progress": False}
+    return ForgetNet.open(path, **(told | settings))
+
+
+class Counting(Local):
+    """Counts the leaves that are trained."""
+
+    jobs = 0
+
+    def run(self, jobs: Any, progress: Any = None, stop: Any = None) -> Any:
+        Counting.jobs += len(jobs)
+        return super().run(jobs, progress, stop)
+
+
+def test_leaves_that_were_trained_elsewhere_are_trained_anew(tmp_path: Path) -> None:
+    here = world()
+    with small(tmp_path / "net") as net:
+        here.learn(net, range(24))
+        digest, leaves = net.digest(), len(net.explain(here.vectors[0]).shares) - 1
+    manifest = tmp_path / "net" / "experts" / "manifest.json"
+    Counting.jobs = 0
+    with small(tmp_path / "net", trainer=Counting()):
+        assert Counting.jobs == 0
+    told = json.loads(manifest.read_text(encoding="utf-8"))
+    told["model"]["environment"] = "torch 1.0, another processor, threads 1"
+    manifest.write_text(json.dumps(told), encoding="utf-8")
+    with small(tmp_path / "net", trainer=Counting()) as net:
+        assert Counting.jobs == leaves > 1
+        assert net.digest() == digest
+
+
+@pytest.mark.parametrize("other", [{"cap": 9}, {"weights": {"ridge": 3.0}}])
+def test_other_settings_than_the_models_are_refused_not_ignored(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    with small(tmp_path / "net"):
+        pass
+    with small(tmp_path / "net", experts=None, cap=8, weights={"ridge": 1.0}):
+        pass
+    with pytest.raises(InvalidRecord, match=next(iter(other))):
+        small(tmp_path / "net", experts=None, **({"cap": 8} | other))
+
+
+def test_a_query_whose_topic_has_no_leaf_is_answered_by_all_leaves() -> None:
+    here = world()
+    anchors = PublicCorpus("made up", np.eye(8, dtype=np.float32))
+    net = small("memory://", experts=[torch_expert()], router=TopicRouter(anchors, top=1), cap=4)
+    with net:
+        here.learn(net, range(24))
+        asked = np.concatenate([np.eye(8, dtype=np.float32), -np.eye(8, dtype=np.float32)])
+        shares = net.predict_proba(asked)
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0, atol=1e-12)
+
+
+def test_answers_wait_for_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look at level full trains leaves once more: others must be answered meanwhile."""
+    here = world()
+    looking, answered = threading.Event(), threading.Event()
+    real = leaves_module.carry_out
+
+    def slow(job: Any) -> Any:
+        looking.set()
+        assert answered.wait(30), "the model didn't answer while it looked"
+        return real(job)
+
+    with small("memory://") as net:
+        here.learn(net, range(24))
+        monkeypatch.setattr(leaves_module, "carry_out", slow)
+        pending = net.request(subject="s1", verify="full")
+        assert looking.wait(30)
+        net.predict(here.vectors[:2])
+        net.memory.count()
+        answered.set()
+        receipt = pending.receipt(60)
+    assert receipt.status == "erased"
+    torch = next(surface for surface in receipt.surfaces if surface.name == "torch")
+    assert any("once more" in check.check for check in torch.verification)
