@@ -27,6 +27,7 @@ __all__ = [
     "loss_scores",
     "min_k_plus_plus_scores",
     "min_k_scores",
+    "modified_entropy_scores",
     "reference_scores",
     "vocabulary_moments",
     "zlib_scores",
@@ -164,6 +165,33 @@ def min_k_plus_plus_scores(
         raise InvalidRecord("a mean and a variance for each token")
     scaled = [(row - m) / np.sqrt(np.maximum(v, _LEAST_VARIANCE)) for row, m, v in rows]
     return np.array([_lowest(row, k, compat) for row in scaled], np.float64)
+
+
+def modified_entropy_scores(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Floats:
+    """Return (n,) -(1 - p_y) ln p_y - sum over the others of p ln(1 - p) (Song & Mittal 2021).
+
+    Unlike the entropy it knows the label: a sure and wrong answer is no member's. SalUn's code
+    takes ln p for the second logarithm and mixes rows; nothing here reproduces that.
+
+    Args:
+        probabilities: (n, C), each row sums to 1.
+        labels: (n,) integers below C.
+
+    Raises:
+        InvalidRecord: rows that don't sum to 1, or labels that don't fit.
+    """
+    p, y = matrix(probabilities, "probabilities"), np.asarray(labels)
+    n = same_length(probabilities=p, labels=y)
+    if (p < 0).any() or not np.allclose(p.sum(axis=1), 1, atol=1e-5):
+        raise InvalidRecord("each row of probabilities sums to 1")
+    if y.dtype.kind not in "iu" or y.ndim != 1 or (y < 0).any() or (y >= p.shape[1]).any():
+        raise InvalidRecord("labels are integers, from 0 to the number of classes - 1")
+    rows = np.arange(n)
+    # 0 ln 0 = 0, and ln 0 with a weight is as far as float64 goes
+    tiny = np.finfo(np.float64).tiny
+    surprise = -p * np.log(np.maximum(1 - p, tiny))
+    surprise[rows, y] = -(1 - p[rows, y]) * np.log(np.maximum(p[rows, y], tiny))
+    return np.asarray(surprise.sum(axis=1), np.float64)
 
 
 def gradnorm_scores(norms: npt.ArrayLike, *, p: float = 2, compat: Compat = "strict") -> Floats:

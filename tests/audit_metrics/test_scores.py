@@ -15,6 +15,7 @@ from forgetnet.audit.scores import (
     loss_scores,
     min_k_plus_plus_scores,
     min_k_scores,
+    modified_entropy_scores,
     reference_scores,
     vocabulary_moments,
     zlib_scores,
@@ -97,6 +98,33 @@ def test_the_variance_of_a_sure_model_does_not_cancel() -> None:
 def test_a_variance_near_0_is_clamped() -> None:
     found = min_k_plus_plus_scores([[-1.0]], [[-2.0]], [[0.0]])
     assert found == pytest.approx([-1000])
+
+
+def test_modified_entropy_by_hand() -> None:
+    p = np.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1]])
+    found = modified_entropy_scores(p, [0, 2])
+    right = -0.3 * math.log(0.7) - 0.2 * math.log(0.8) - 0.1 * math.log(0.9)
+    wrong = -0.9 * math.log(0.1) - 0.7 * math.log(0.3) - 0.2 * math.log(0.8)
+    assert found == pytest.approx([right, wrong])
+
+
+def test_modified_entropy_looks_at_each_row_by_its_own_label() -> None:
+    rng = np.random.default_rng(0)
+    p, labels = rng.dirichlet(np.ones(5), 20), rng.integers(0, 5, 20)
+    together = modified_entropy_scores(p, labels)
+    alone = [modified_entropy_scores(p[i : i + 1], labels[i : i + 1])[0] for i in range(20)]
+    assert together == pytest.approx(alone)
+
+
+def test_a_sure_answer_is_a_member_only_if_it_is_right() -> None:
+    sure = [[1.0, 0.0], [1.0, 0.0], [0.5, 0.5]]
+    right, wrong, unsure = modified_entropy_scores(sure, [0, 1, 0])
+    assert right == 0
+    assert wrong > unsure > right
+    with pytest.raises(InvalidRecord, match="labels"):
+        modified_entropy_scores([[0.5, 0.5]], [2])
+    with pytest.raises(InvalidRecord, match="sums to 1"):
+        modified_entropy_scores([[0.5, 0.6]], [0])
 
 
 def test_gradient_norms_weigh_tensors_alike_only_in_the_faulty_one() -> None:
