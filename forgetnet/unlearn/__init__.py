@@ -1,9 +1,11 @@
 """Parametric unlearning: the fallback for influence in weights that could not be kept apart."""
 
 from forgetnet.unlearn.adapter import NegateAdapter
+from forgetnet.unlearn.alignment import AlignmentCalibration
 from forgetnet.unlearn.alternatives import DPO, IdkFineTune
 from forgetnet.unlearn.causal import CausalLMTask, encode_pairs
 from forgetnet.unlearn.config import Budget, Cost, StopRule
+from forgetnet.unlearn.contrastive import ContrastiveTask
 from forgetnet.unlearn.gradient import FineTune, GradientAscent, GradientDifference, RandomLabel
 from forgetnet.unlearn.preference import NPO, SimNPO
 from forgetnet.unlearn.registry import available, get, register
@@ -18,9 +20,11 @@ __all__ = [
     "NPO",
     "RMU",
     "WHP",
+    "AlignmentCalibration",
     "Budget",
     "CausalLMTask",
     "ClassificationTask",
+    "ContrastiveTask",
     "Cost",
     "FineTune",
     "GradientAscent",

@@ -22,6 +22,7 @@ from forgetnet.errors import InvalidRecord
 __all__ = [
     "Batch",
     "ClassificationTask",
+    "PairedData",
     "RegressionTask",
     "Task",
     "guess_task",
@@ -69,6 +70,14 @@ class Task(Protocol):
         """Return (m, c) logits where there is something to predict: no prompt and no padding."""
         ...
 
+    def targets(self, batch: Batch) -> Tensor:
+        """Return (m,) right answers, row by row of :meth:`logits`.
+
+        Raises:
+            InvalidRecord: the answers are no choices.
+        """
+        ...
+
     def relabel(self, batch: Batch, generator: torch.Generator, outputs: int) -> Batch:
         """Return the batch with wrong labels drawn at random: never the true ones.
 
@@ -103,7 +112,7 @@ def size_of(batch: Batch) -> int:
     return int(next(iter(batch.values())).shape[0])
 
 
-class _Pairs:
+class PairedData:
     """Data of inputs and targets: a pair of arrays, or a sequence of pairs such as a Dataset."""
 
     def size(self, data: Any) -> int:
@@ -132,7 +141,7 @@ class _Pairs:
 
 
 @dataclass(frozen=True)
-class ClassificationTask(_Pairs):
+class ClassificationTask(PairedData):
     """Inputs and whole-number labels; the model returns (n, classes) logits."""
 
     name: str = "classification"
@@ -165,6 +174,10 @@ class ClassificationTask(_Pairs):
         loss = self.loss(model, batch)
         return loss, torch.ones_like(loss)
 
+    def targets(self, batch: Batch) -> Tensor:
+        """Return the labels."""
+        return batch["targets"]
+
     def relabel(self, batch: Batch, generator: torch.Generator, outputs: int) -> Batch:
         """Draw another class for each example, all others alike."""
         if outputs < 2:
@@ -184,7 +197,7 @@ class ClassificationTask(_Pairs):
 
 
 @dataclass(frozen=True)
-class RegressionTask(_Pairs):
+class RegressionTask(PairedData):
     """Inputs and numbers; the model returns (n, t) numbers, and a loss is half a squared error."""
 
     name: str = "regression"
@@ -208,6 +221,10 @@ class RegressionTask(_Pairs):
         """Return the same, of a Gaussian of variance 1."""
         loss = self.loss(model, batch)
         return loss, torch.ones_like(loss)
+
+    def targets(self, batch: Batch) -> Tensor:
+        """Refuse: numbers are no choices."""
+        raise InvalidRecord("a regression has no right and wrong answers to count")
 
     def relabel(self, batch: Batch, generator: torch.Generator, outputs: int) -> Batch:
         """Give each example another one's target.
