@@ -133,6 +133,7 @@ def test_a_threshold_given_is_used_on_all_scores() -> None:
     found = epsilon_from_scores([1.0] * 50, [0.0] * 50, threshold=0.5)
     assert found.epsilon == pytest.approx(COUNTS[0][-1])
     assert found.threshold == 0.5
+    assert epsilon_from_scores([1.0] * 50, [0.5] * 50, threshold=0.5).epsilon == 0
     with pytest.raises(InvalidRecord, match="threshold"):
         epsilon_from_scores([1.0, 2], [0.0, 1])
 

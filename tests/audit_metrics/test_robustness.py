@@ -36,6 +36,7 @@ def test_signs_fool_only_the_faulty_ratio() -> None:
     """Unlearned gains nothing and gets worse, which is best; or it alone gains, which is worst."""
     assert relearn_ratio((0.3, 0.1), (0.1, 0.2), compat=OPEN).value == pytest.approx(-0.5)
     assert relearn_ratio((0.3, 0.1), (0.1, 0.2)).value == 1
+    assert relearn_ratio((0.3, 0.2), (0.3, 0.1)).value == 1
     assert relearn_ratio((0.1, 0.5), (0.3, 0.2), compat=OPEN).value == pytest.approx(-0.25)
     assert relearn_ratio((0.1, 0.5), (0.3, 0.2)).value == 0
     assert math.isnan(relearn_ratio((0.1, 0.1), (0.3, 0.3), compat=OPEN).value)
