@@ -152,7 +152,9 @@ def lance_batches(path: Path) -> Iterator[Part]:
         _check_covered(path, metadata)
         yield _words_of(metadata.schema)
         rows = 0
-        for batch in reader.read_all(batch_size=_BATCH).to_batches():
+        # One array of strings ends at 2 GiB, so long texts are read some at a time.
+        most = reader.num_rows() * _LIMIT // max(1, path.stat().st_size)
+        for batch in reader.read_all(batch_size=max(1, min(_BATCH, most))).to_batches():
             batch.validate(full=True)
             rows += batch.num_rows
             yield batch

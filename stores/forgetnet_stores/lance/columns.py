@@ -17,17 +17,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from forgetnet.record import Record, canonical_json
 from forgetnet.store import PLACE_DIM, Floats
 
-__all__ = ["DEAD", "Rows", "dead_batch", "from_arrow", "schema", "to_arrow"]
+__all__ = ["DEAD", "Rows", "dead_batch", "from_arrow", "gather", "schema", "to_arrow"]
 
 Keys = npt.NDArray[np.uint64]
 DEAD = pa.schema([pa.field("dead", pa.uint64(), nullable=False)])
 _MOMENT = pa.timestamp("us", tz="UTC")
 _NAMES = pa.list_(pa.field("item", pa.string()))
 _UNCOMPRESSED = {"lance-encoding:compression": "none"}
+_LARGE = ("text", "metadata")
+_ARRAY_BYTES = 1 << 30  # of one array of strings, whose offsets end at 2 GiB
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NONE: MappingProxyType[str, Any] = MappingProxyType({})
 
@@ -170,6 +173,21 @@ def from_arrow(table: pa.Table, dim: int) -> Rows:
         _matrix(table.column("content"), dim),
         _matrix(table.column("place"), PLACE_DIM),
     )
+
+
+def gather(table: pa.Table, order: npt.NDArray[np.int64]) -> pa.Table:
+    """Return rows of a table in some order, in several batches where one array can't hold them."""
+    if sum(table.column(name).nbytes for name in _LARGE) <= _ARRAY_BYTES:
+        return table.take(order)
+    wide = table
+    for name in _LARGE:
+        place = wide.schema.get_field_index(name)
+        wide = wide.set_column(place, name, wide.column(name).cast(pa.large_string()))
+    lengths = sum(pc.fill_null(pc.binary_length(wide.column(n)), 0).to_numpy() for n in _LARGE)
+    filled = np.cumsum(lengths[order]) // _ARRAY_BYTES
+    cuts = np.flatnonzero(np.diff(filled)) + 1
+    parts = (wide.take(run).cast(table.schema) for run in np.split(order, cuts) if len(run))
+    return pa.concat_tables(parts)
 
 
 def dead_batch(keys: Sequence[int]) -> pa.Table:

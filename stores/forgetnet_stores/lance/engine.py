@@ -373,7 +373,9 @@ class LanceStore:
 
 
 def _is_full(leaf: Leaf, cap: int) -> bool:
-    return leaf.frames > _TAIL_FRAMES or _overflows(leaf, cap, 0, len(leaf.keys), 0)
+    # One person's leaf may be large: what a fold writes must be paid for by what has come.
+    many = leaf.frames > max(_TAIL_FRAMES, leaf.rows // 64)
+    return many or _overflows(leaf, cap, 0, len(leaf.keys), 0)
 
 
 def _overflows(leaf: Leaf, cap: int, come: int, keys: int, size: int) -> bool:

@@ -24,7 +24,7 @@ from forgetnet.record import id_hash
 from forgetnet.shards import find, internal, leaves, regions
 from forgetnet.store import Purged
 from forgetnet_stores.lance.catalogue import Leaf, Manifest
-from forgetnet_stores.lance.columns import Rows, to_arrow
+from forgetnet_stores.lance.columns import Rows, gather, to_arrow
 from forgetnet_stores.lance.crew import WRITERS
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.pieces import piece_path, write_piece
@@ -136,10 +136,11 @@ def _piece(ids: Sequence[str], come: pa.Table, chosen: Ints, rest: Rows | None) 
     """Bring the chosen rows that came, and then the rest, into the canonical order."""
     order = _order(ids)
     if rest is None:
-        return come.take(chosen[order])
+        return gather(come, chosen[order])
     if not len(chosen):
-        return to_arrow(rest).take(order)
-    return pa.concat_tables([come.take(chosen), to_arrow(rest)]).combine_chunks().take(order)
+        return gather(to_arrow(rest), order)
+    parts = [gather(come, chosen), to_arrow(rest)]
+    return gather(pa.concat_tables(parts).combine_chunks(), order)
 
 
 def _order(ids: Sequence[str]) -> Ints:

@@ -20,6 +20,10 @@ from forgetnet_stores.lance.columns import Rows, from_arrow
 __all__ = ["piece_path", "read_piece", "write_piece"]
 
 
+_BATCH_ROWS = 8192
+_BATCH_BYTES = 256 << 20
+
+
 def piece_path(root: Path, name: str) -> Path:
     """Return the folder of a piece."""
     return root / "pieces" / f"{name}.lance"
@@ -61,4 +65,9 @@ def read_piece(path: Path, dim: int, digest: str) -> Rows:
             f"piece {path.name} is missing or its bytes were changed; restore the store from a "
             "backup, or remove nothing by hand"
         )
-    return from_arrow(lance.dataset(str(path)).to_table(), dim)
+    dataset = lance.dataset(str(path))
+    # One array of strings ends at 2 GiB, so long texts are read some at a time.
+    size = sum(file.stat().st_size for _, file in _files(path))
+    rows = max(1, dataset.count_rows() * _BATCH_BYTES // max(1, size))
+    batches = dataset.to_batches(batch_size=min(rows, _BATCH_ROWS))
+    return from_arrow(pa.Table.from_batches(batches, dataset.schema), dim)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from forgetnet_stores.lance.columns import Rows, to_arrow
+from forgetnet_stores.lance.columns import Rows, gather, to_arrow
 from forgetnet_stores.lance.state import State
 
 __all__ = ["Swap"]
@@ -49,7 +49,7 @@ class Swap:
         if len(self.groups) == 1:
             return dict.fromkeys(self.groups, whole)
         # Taken, not sliced: a slice's last bytes, written out, may be its neighbour's.
-        return {p: whole.take(np.array(g.positions)) for p, g in self.groups.items()}
+        return {p: gather(whole, np.array(g.positions)) for p, g in self.groups.items()}
 
     def begin(self) -> None:
         """Let the old go, and count in what comes; its leaves are there."""
