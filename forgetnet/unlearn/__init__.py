@@ -3,15 +3,26 @@
 from forgetnet.unlearn.adapter import NegateAdapter
 from forgetnet.unlearn.alignment import AlignmentCalibration
 from forgetnet.unlearn.alternatives import DPO, IdkFineTune
+from forgetnet.unlearn.amnesiac import Amnesiac, UpdateTrace
 from forgetnet.unlearn.causal import CausalLMTask, encode_pairs
 from forgetnet.unlearn.config import Budget, Cost, StopRule
 from forgetnet.unlearn.contrastive import ContrastiveTask
+from forgetnet.unlearn.dampen import SSD, Fisher
 from forgetnet.unlearn.gradient import FineTune, GradientAscent, GradientDifference, RandomLabel
+from forgetnet.unlearn.newton import NewtonRemoval
 from forgetnet.unlearn.preference import NPO, SimNPO
+from forgetnet.unlearn.prune import ClassPruning
+from forgetnet.unlearn.queue import UnlearnQueue
+from forgetnet.unlearn.recipe import Recipe
 from forgetnet.unlearn.registry import available, get, register
+from forgetnet.unlearn.replay import DeltaGrad, record_training
 from forgetnet.unlearn.result import UnlearnResult
+from forgetnet.unlearn.retrain import Retrain
 from forgetnet.unlearn.rmu import RMU
+from forgetnet.unlearn.saliency import SaliencyMask
+from forgetnet.unlearn.shards import ShardEnsemble, ShardRetrain
 from forgetnet.unlearn.task import ClassificationTask, RegressionTask, Task
+from forgetnet.unlearn.teachers import SCRUB, BadTeacher
 from forgetnet.unlearn.unlearner import Unlearner
 from forgetnet.unlearn.whp import WHP
 
@@ -19,27 +30,43 @@ __all__ = [
     "DPO",
     "NPO",
     "RMU",
+    "SCRUB",
+    "SSD",
     "WHP",
     "AlignmentCalibration",
+    "Amnesiac",
+    "BadTeacher",
     "Budget",
     "CausalLMTask",
+    "ClassPruning",
     "ClassificationTask",
     "ContrastiveTask",
     "Cost",
+    "DeltaGrad",
     "FineTune",
+    "Fisher",
     "GradientAscent",
     "GradientDifference",
     "IdkFineTune",
     "NegateAdapter",
+    "NewtonRemoval",
     "RandomLabel",
+    "Recipe",
     "RegressionTask",
+    "Retrain",
+    "SaliencyMask",
+    "ShardEnsemble",
+    "ShardRetrain",
     "SimNPO",
     "StopRule",
     "Task",
+    "UnlearnQueue",
     "UnlearnResult",
     "Unlearner",
+    "UpdateTrace",
     "available",
     "encode_pairs",
     "get",
+    "record_training",
     "register",
 ]

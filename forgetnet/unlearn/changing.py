@@ -7,6 +7,7 @@ fails midway leaves the model as it was. Knows nothing of objectives.
 from __future__ import annotations
 
 import copy
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,12 +21,12 @@ from torch import Tensor, nn
 from forgetnet.unlearn.change import changes
 from forgetnet.unlearn.config import Budget, Guarantee, StopRule
 from forgetnet.unlearn.progress import Checkpoint
-from forgetnet.unlearn.result import UnlearnResult, state_digest
+from forgetnet.unlearn.result import Step, UnlearnResult, state_digest
 from forgetnet.unlearn.run import Run, Spent, device_of
 from forgetnet.unlearn.task import Task
 from forgetnet.unlearn.unlearner import Callback, Unlearner, scope_of, snapshot_of
 
-__all__ = ["Changing", "Course", "Ending", "Hook", "left_as_it_was", "write_state"]
+__all__ = ["Changing", "Course", "Ending", "Hook", "harm", "left_as_it_was", "look", "write_state"]
 
 
 class Hook:
@@ -70,6 +71,25 @@ class Ending:
     guarantee: Guarantee | None = None
     certificate: Mapping[str, Any] | None = None
     notes: tuple[str, ...] | None = None
+
+
+def look(run: Run, course: Course, done: int) -> bool:
+    """Look at the model and tell the callbacks; return whether one of them wants to stop."""
+    run.history.append(Step(done, run.probe("forget"), run.probe("retain")))
+    answers = [callback(run.history[-1], run.model) for callback in course.callbacks]
+    return any(answers)
+
+
+def harm(run: Run) -> str:
+    """Say what is wrong at the last look: ``not_finite``, ``retain_loss``, or nothing."""
+    first, last = run.history[0], run.history[-1]
+    told = [value for value in (last.forget, last.retain) if value is not None]
+    finite = all(bool(t.isfinite().all()) for t in run.scope.values())
+    if not finite or not all(math.isfinite(value) for value in told):
+        return "not_finite"
+    bound = run.stop.retain_increase
+    grown = 0.0 if last.retain is None else last.retain - (first.retain or 0.0)
+    return "retain_loss" if bound is not None and grown > bound else ""
 
 
 def write_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -43,7 +43,8 @@ class Descent(Changing):
         weight_decay: of either.
         grad_clip: largest norm of a gradient; None for no bound.
         stop: when to stop early.
-        mode: ``eval`` leaves dropout out and running statistics alone; ``train`` doesn't.
+        mode: ``eval`` leaves dropout out and running statistics alone; ``train`` doesn't, but for
+            statistics of modules outside of scope.
     """
 
     lr: float = 1e-4
@@ -108,7 +109,7 @@ class Descent(Changing):
         each = min(self.batch_size, sizes[self.paced_by])
         ahead, back = self.passes(retain=retain is not None)
         probes = sum(min(self.stop.probe, sizes.get(side, 0)) for side in LOOKED_AT)
-        looks = 2 + steps // self.stop.every
+        looks = 1 - -steps // self.stop.every  # the first, and rounded up
         some = list(range(min(each, sizes["forget"])))
         batch = chosen.batch(forget, some, torch.device("cpu"))
         return Cost(
@@ -125,9 +126,8 @@ class Descent(Changing):
 
     def carry_out(self, run: Run, course: Course) -> Ending:
         """Do the steps."""
-        run.model.train(self.mode == "train")
-        if self.mode == "train":  # running statistics move, and go back and on with the weights
-            run.statistics = dict(run.model.named_buffers())
+        if self.mode == "train":
+            run.train()
         hooks = (*self.hooks(), *course.hooks)
         try:
             with drawn(mix(self.seed, "begin")):

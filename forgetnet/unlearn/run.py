@@ -111,18 +111,25 @@ class Run:
 
     # -- passes through the model, counted
 
-    def count(self, batch: Batch, *, backward: bool = True) -> None:
-        """Add one pass of a batch to the cost, before it begins.
+    def count(self, batch: Batch, *, backward: bool = True, steps: int = 0) -> None:
+        """Add one pass of a batch, and steps that go with it, to the cost before it begins.
 
         Raises:
             Spent: the budget doesn't allow it.
         """
         n = size_of(batch)
         back = n if backward and torch.is_grad_enabled() else 0
-        pass_ = Cost(forwards=n, backwards=back, tokens=self.task.tokens(batch))
-        if not self.budget.allows(self.spent() + pass_):
+        self.spend(Cost(steps, n, back, self.task.tokens(batch)))
+
+    def spend(self, cost: Cost) -> None:
+        """Add what is about to be done to the cost.
+
+        Raises:
+            Spent: the budget doesn't allow it.
+        """
+        if not self.budget.allows(self.spent() + cost):
             raise Spent
-        self.cost += pass_
+        self.cost += cost
 
     def loss(self, batch: Batch) -> Tensor:
         """Return (n,) losses of the model."""
@@ -160,6 +167,21 @@ class Run:
                 self.count(batch)
                 parts.append(self.task.nll(self.model, batch)[0].cpu())
         return torch.cat(parts)
+
+    def train(self) -> None:
+        """Put the model into training mode, but for modules whose own state is outside of scope.
+
+        The statistics that will move from now on go back and forth with the weights.
+        """
+        whole = len(self.scope) == sum(1 for _ in self.model.parameters())
+        for name, module in self.model.named_modules():
+            inner = f"{name}." if name else ""
+            own = [f"{inner}{n}" for n, _ in module.named_parameters(recurse=False)]
+            held = {f"{inner}{n}": b for n, b in module.named_buffers(recurse=False)}
+            mine = any(n in self.scope for n in own)
+            module.training = mine if own else (whole or not held)
+            if module.training:
+                self.statistics.update(held)
 
     # -- looking
 

@@ -1,0 +1,36 @@
+"""Which example is which: the digest of its tensors, so that no numbering has to be kept.
+
+Equal examples have equal digests, and are the same example to whoever asks. Knows nothing of
+models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+
+from forgetnet.unlearn.task import Batch, Task
+
+__all__ = ["digests", "joint_digest"]
+
+
+def _digest(batch: Batch) -> str:
+    total = hashlib.sha256()
+    for name, tensor in sorted(batch.items()):
+        plain = tensor.detach().cpu().contiguous()
+        total.update(f"{name}\0{plain.dtype}\0{tuple(plain.shape)}\0".encode())
+        total.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def digests(task: Task, data: Any) -> list[str]:
+    """Return the digest of each example, in order; alone in its batch, so without padding."""
+    here = torch.device("cpu")
+    return [_digest(task.batch(data, [place], here)) for place in range(task.size(data))]
+
+
+def joint_digest(*parts: str) -> str:
+    """Return one digest of several words, in order."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
