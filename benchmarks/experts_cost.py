@@ -104,8 +104,8 @@ def _cap(names: Sequence[str], wanted: int) -> int:
 
 def trained(requests: int = 8) -> Iterator[Row]:
     """Train for real: processor time of a request against that of a full training."""
-    names = owners(6_000, 400)
-    vectors, labels = made_up(6_000, 64, 10)
+    names = owners()
+    vectors, labels = made_up(RECORDS, 64, 10)
     start = time.process_time()
     net = _model(vectors, labels, names, _cap(names, 32), TorchExpert())
     whole = time.process_time() - start
@@ -117,7 +117,7 @@ def trained(requests: int = 8) -> Iterator[Row]:
         net.forget(subject=name, verify="touched")
         shares.append(100.0 * (time.process_time() - start) / whole)
     yield Row(
-        "the same trained for real, 6,000 records, 32 leaves asked for: processor time, all of it",
+        f"the same for real, {RECORDS:,} records, 32 leaves: processor time of all of a forget",
         f"{statistics.fmean(shares):.1f}% of a full training",
         f"planned {statistics.fmean(plans):.1f}%",
         "",

@@ -5,6 +5,7 @@ A removed row is overwritten in memory; no file is ever written.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class MemoryStore:
     def __init__(self, path: Path, config: StoreConfig) -> None:
         del path
         self._table: Table | None = Table(config.dim)
+        self._state = secrets.token_hex(32)
 
     def _live(self) -> Table:
         if self._table is None:
@@ -45,6 +47,8 @@ class MemoryStore:
         check_batch(records, content, place, table.records, dim=dim, replace=replace)
         table.remove([record.id for record in records])
         table.add(records, content, place)
+        if records:
+            self._state = secrets.token_hex(32)
 
     def get(self, ids: Sequence[str]) -> dict[str, Record]:
         """Return live records by id."""
@@ -75,7 +79,10 @@ class MemoryStore:
 
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Remove records and overwrite their vectors in memory."""
-        return [record.id for record in self._live().remove(dict.fromkeys(ids))]
+        gone = [record.id for record in self._live().remove(dict.fromkeys(ids))]
+        if gone:
+            self._state = secrets.token_hex(32)
+        return gone
 
     def purge(self) -> Purged:
         """Do nothing: ``delete`` left nothing behind."""
@@ -87,8 +94,9 @@ class MemoryStore:
         return self._live().digest()
 
     def state(self) -> str:
-        """Hash the live set."""
-        return self._live().digest()
+        """Return a name for the present state, drawn when it came about."""
+        self._live()
+        return self._state
 
     def files(self, ids: Sequence[str] | None = None) -> list[Path]:
         """List no files: there are none."""
