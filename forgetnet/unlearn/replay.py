@@ -162,7 +162,9 @@ class DeltaGrad(Changing):
 
     In ``burn_in`` steps and in every ``period``-th after these, gradients are true and give a pair
     (w' - w_t, g' - g_t). Else g_t + B (w' - w_t) stands for the gradient of the whole batch at w',
-    from which the true gradients of the forget set are taken out.
+    from which the true gradients of the forget set are taken out. Where ``lr`` times the largest
+    curvature is above about 1, B's guess at directions it hasn't seen makes the replay overshoot,
+    and it comes out much less near.
 
     Attributes:
         trace: of the training, by :func:`record_training`; the model must be what came out of it.

@@ -176,7 +176,7 @@ def _replay(folder: Path) -> Toy:
     with torch.random.fork_rng():
         torch.manual_seed(5)
         start = nn.Sequential(nn.Linear(64, CLASSES))
-    model, trace = record_training(start, joined(forget, retain), lr=0.5, steps=60, decay=1e-2)
+    model, trace = record_training(start, joined(forget, retain), lr=0.2, steps=80, decay=1e-2)
     return toy(DeltaGrad(trace=trace), model)
 
 

@@ -1,0 +1,186 @@
+"""Certificates: charges bound what a step leaves behind, and refuse when they are used up."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from forgetnet.errors import InvalidRecord, StoreCorrupt, Unsupported
+from forgetnet.unlearn import NewtonRemoval, RegressionTask
+from forgetnet.unlearn.linear import (
+    curvature,
+    influence,
+    logistic_gradient,
+    newton_step,
+    removal_charge,
+    solve_logistic,
+)
+from forgetnet.unlearn.removal_ledger import allowance
+from forgetnet.unlearn.result import state_digest
+from tests.contract.unlearning import CLASSES, digits, joined
+
+FORGET, RETAIN, HOLDOUT = digits()
+HEAD: dict[str, Any] = {"params": (r"0\..*",), "ridge": 1.0}
+
+
+def linear() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(64, CLASSES))
+
+
+def certified(folder: Path, **others: Any) -> NewtonRemoval:
+    given_ = {"noise": 1.0, "ledger": str(folder / "ledger.json"), **others}
+    return NewtonRemoval(loss="logistic", **HEAD, **given_)
+
+
+def test_ridge_forgets_to_the_bits_of_never_having_seen() -> None:
+    kind = NewtonRemoval(**HEAD)
+    result = kind.unlearn(kind.fit(linear(), joined(FORGET, RETAIN)), FORGET, RETAIN)
+    assert result.guarantee == "exact" and result.after != result.before
+    order = torch.randperm(len(RETAIN[1]), generator=torch.Generator().manual_seed(1))
+    assert result.after == state_digest(kind.fit(linear(), (RETAIN[0][order], RETAIN[1][order])))
+
+
+def test_ridge_solves_the_equations() -> None:
+    kind = NewtonRemoval(params=(r"0\..*",), ridge=0.1)
+    inputs = RETAIN[0].double()
+    targets = inputs[:, :2] * 3.0 - 1.0
+    model = nn.Sequential(nn.Linear(64, 2)).double()
+    fitted = kind.fit(model, (inputs, targets.float()), task=RegressionTask())
+    ones = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1).double()
+    stacked = torch.cat([fitted[0].weight.T, fitted[0].bias[None]]).detach()
+    left = ones.T @ (ones @ stacked - targets.float().double()) + 0.1 * len(ones) * stacked
+    assert float(left.norm()) < 1e-9
+
+
+def test_a_charge_bounds_what_is_left_and_a_second_removal_adds_to_it(tmp_path: Path) -> None:
+    kind = certified(tmp_path)
+    model = kind.fit(linear(), joined(FORGET, RETAIN))
+    charges = []
+    for count in range(3):
+        gone = FORGET[0][count : count + 1], FORGET[1][count : count + 1]
+        left = joined((FORGET[0][count + 1 :], FORGET[1][count + 1 :]), RETAIN)
+        result = kind.unlearn(model, gone, left)
+        model = result.model
+        assert result.guarantee == "certified" and result.certificate is not None
+        charges.append(result.certificate["charge"])
+        assert result.certificate["removed"] == count + 1
+        assert 0.0 < result.certificate["budget_left"] < allowance(1.0, 1.0, 1e-5)
+    assert charges == sorted(charges) and charges[0] > 0.0
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10**6), st.integers(1, 5), st.floats(1e-3, 1.0))
+def test_the_true_gradient_is_within_the_charge_and_that_within_the_papers(
+    seed: int, count: int, ridge: float
+) -> None:
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(60, 5))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)  # the paper's condition
+    targets = (random.random((60, 2)) < 0.5).astype(float)
+    noise = random.normal(size=(5, 2))
+    weights = solve_logistic(rows, targets, ridge, noise)
+    gone, said, left, kept = rows[:count], targets[:count], rows[count:], targets[count:]
+    step = newton_step(
+        curvature(weights, left, ridge), logistic_gradient(weights, gone, said, ridge)
+    )
+    real = np.linalg.norm(logistic_gradient(weights + step, left, kept, ridge, noise))
+    charge = removal_charge(left, step)
+    widest = np.linalg.norm(left, 2)
+    paper = [
+        0.25 * widest * np.linalg.norm(step[:, k]) * np.linalg.norm(left @ step[:, k])
+        for k in range(2)
+    ]
+    assert real <= charge + 1e-9
+    assert charge <= np.linalg.norm(paper) + 1e-12
+    before = np.linalg.norm(logistic_gradient(weights, left, kept, ridge, noise))
+    assert real <= before
+
+
+def test_a_certificate_that_is_used_up_is_refused_and_says_retrain(tmp_path: Path) -> None:
+    kind = certified(tmp_path, epsilon=1e-3)
+    model = kind.fit(linear(), joined(FORGET, RETAIN))
+    before, ledger = state_digest(model), (tmp_path / "ledger.json").read_bytes()
+    with pytest.raises(Unsupported, match="retrain"):
+        kind.unlearn(model, FORGET, RETAIN, inplace=True)
+    assert state_digest(model) == before
+    assert (tmp_path / "ledger.json").read_bytes() == ledger
+
+
+def test_a_ledger_is_of_one_head_and_its_examples(tmp_path: Path) -> None:
+    kind = certified(tmp_path, noise=50.0)
+    few = FORGET[0][:2], FORGET[1][:2]
+    model = kind.fit(linear(), joined(few, RETAIN))
+    with pytest.raises(InvalidRecord, match="another head"):
+        kind.unlearn(linear(), few, RETAIN)
+    less = (RETAIN[0][1:], RETAIN[1][1:])
+    with pytest.raises(InvalidRecord, match="examples"):
+        kind.unlearn(model, few, less)
+    changed = copy.deepcopy(model)
+    with torch.no_grad():
+        next(changed.parameters())[0, 0] += 1e-3
+    with pytest.raises(InvalidRecord, match="another head"):
+        kind.unlearn(changed, few, RETAIN)
+    assert kind.unlearn(model, few, RETAIN).stopped == "done"
+    (tmp_path / "ledger.json").write_bytes(b"{")
+    with pytest.raises(StoreCorrupt):
+        kind.unlearn(model, few, RETAIN)
+    with pytest.raises(InvalidRecord, match="fit"):
+        certified(tmp_path / "nowhere").unlearn(model, few, RETAIN)
+
+
+def test_the_random_term_is_drawn_anew_and_kept_nowhere(tmp_path: Path) -> None:
+    kind = certified(tmp_path)
+    first, second = (state_digest(kind.fit(linear(), RETAIN)) for _ in range(2))
+    assert first != second
+    told = (tmp_path / "ledger.json").read_text()
+    assert len(told) < 400  # four numbers and two digests: no room for 260 draws
+
+
+def test_the_allowance_is_that_of_the_paper() -> None:
+    c = 3.0
+    delta = 1.5 * math.exp(-(c**2) / 2)
+    assert allowance(c * 0.7 / 2.0, 2.0, delta) == pytest.approx(0.7)
+
+
+def test_what_is_no_linear_head_is_refused() -> None:
+    deep = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, CLASSES))
+    for params in ((r".*",), (r"2\.weight",), (r"0\..*",)):
+        with pytest.raises(Unsupported, match="doesn't fit"):
+            NewtonRemoval(params=params).unlearn(deep, FORGET, RETAIN)
+
+
+@pytest.mark.parametrize("leverage", [False, True])
+def test_influence_agrees_with_leaving_each_one_out(leverage: bool) -> None:
+    def with_ones(inputs: torch.Tensor) -> Any:
+        return np.hstack([inputs.double().numpy(), np.ones((len(inputs), 1))])
+
+    rows, targets = with_ones(RETAIN[0]), np.eye(CLASSES)[RETAIN[1].numpy()]
+    asked, answers = with_ones(HOLDOUT[0]), np.eye(CLASSES)[HOLDOUT[1].numpy()]
+    ridge = 0.05
+
+    def lost(weights: Any) -> float:
+        scores = asked @ weights
+        return float((np.logaddexp(0.0, scores) - answers * scores).sum() / len(asked))
+
+    weights = solve_logistic(rows, targets, ridge)
+    told = influence(
+        weights, rows, targets, ridge, asked=asked, answers=answers, leverage=leverage
+    )
+    real = []
+    for place in range(len(rows)):
+        others = np.arange(len(rows)) != place
+        # lambda n is held per example: leaving one out takes its share of the decay away, too.
+        real.append(lost(solve_logistic(rows[others], targets[others], ridge)) - lost(weights))
+    assert np.corrcoef(told, real)[0, 1] > (0.999 if leverage else 0.99)
+    assert np.linalg.norm(told - real) < (0.05 if leverage else 0.2) * np.linalg.norm(real)
