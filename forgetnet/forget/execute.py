@@ -334,6 +334,7 @@ def _receipt(
             not_found=entry.plan.not_found,
             mentions_kept=entry.plan.mentions_kept,
             exclusions=(
+                *office.remarks,
                 *((_JOURNAL,) if office.root is not None else ()),
                 *(RESUMED if openings is None else ()),
             ),

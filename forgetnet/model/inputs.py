@@ -39,8 +39,8 @@ def to_items(X: Any, encoder: Encoder) -> list[str | Record] | npt.NDArray[np.fl
         return texts
     if isinstance(X, Mapping):
         raise InvalidRecord("a single row or a table needs a table encoder: encoder=TableEncoder()")
-    if isinstance(X, Iterable) and not hasattr(X, "__array__"):
-        X = list(X)
+    if isinstance(X, Iterable) and (not hasattr(X, "__array__") or _is_column_of_texts(X)):
+        X = [str(item) if isinstance(item, np.str_) else item for item in X]
         if all(isinstance(item, str | Record) for item in X):
             found: list[str | Record] = X
             return found
@@ -56,6 +56,12 @@ def to_items(X: Any, encoder: Encoder) -> list[str | Record] | npt.NDArray[np.fl
             "open the model with encoder=TableEncoder(...)"
         )
     return array
+
+
+def _is_column_of_texts(X: Any) -> bool:
+    """Tell whether this is an array or a column of a data frame that holds no numbers."""
+    kind = getattr(getattr(X, "dtype", None), "kind", "O")
+    return getattr(X, "ndim", 0) == 1 and kind not in "biufc"
 
 
 def _holds(X: Any, kinds: Any) -> bool:
@@ -87,10 +93,16 @@ def to_records(
         for item in items
     ]
     for name, given in {"y": y, "subjects": subjects, "ids": ids, "topics": topics}.items():
-        if given is not None and not isinstance(given, str) and len(given) != count:
+        if given is None or isinstance(given, str):
+            continue
+        if not hasattr(given, "__len__"):
+            raise InvalidRecord(f"{name}= is a list, or one string for all")
+        if len(given) != count:
             raise InvalidRecord(f"{count} items came with {len(given)} {name}")
     if y is not None:
-        all_of = [y] * count if isinstance(y, str) else y
+        all_of: Any = [y] * count if isinstance(y, str) else y
+        if hasattr(all_of, "to_numpy"):  # a data frame is a sequence of its columns' names
+            all_of = all_of.to_numpy()
         plain = all_of.tolist() if isinstance(all_of, np.ndarray) else all_of
         records = [
             replace(record, metadata={**record.metadata, LABEL: _plain(target)})

@@ -178,9 +178,8 @@ class Queue:
         try:
             while True:
                 with self._changed:  # what waits counts as work until it is taken
-                    self._changed.wait_for(lambda: bool(self._waiting) or self._closed)
-                    if self._closed:
-                        return
+                    if self._closed or not self._waiting:
+                        return  # an idle thread would keep a model that nobody has any more
                 with self._at_work(), contextlib.suppress(ForgetIncomplete):  # the future has it
                     self._work()
         finally:

@@ -52,11 +52,13 @@ def check_target(value: object, task: Task) -> Target:
         return tuple(float(v) for v in many)
     if numbers and isinstance(plain, float):
         return plain + 0.0  # one zero only
-    if isinstance(plain, str) or (numbers and isinstance(plain, int) and abs(plain) < _WHOLE):
+    if isinstance(plain, str):
         return plain
+    if isinstance(plain, int) and not isinstance(plain, bool) and abs(plain) < _WHOLE:
+        return plain  # experts know no truth values
     raise InvalidRecord(
-        f"a label is a string or a number, whole ones below 2^53, not {type(value).__name__}; "
-        "where there is none, leave the record's label out"
+        f"a label is a string or a finite number, whole ones below 2^53, and this one is a "
+        f"{type(value).__name__}; give truth values as 0 and 1, and leave a missing label out"
     )
 
 
@@ -199,7 +201,7 @@ class Roster:
         return max((len(t) for t in list(self._classes)[:1] if isinstance(t, tuple)), default=1)
 
     def digest(self) -> str:
-        """Hash the set of records that teach: a sum of keyed places, so that it can be undone."""
+        """Hash the set of records that teach: a sum of their hashes, so that it can be undone."""
         return f"{len(self):x}-{self._sum:064x}"
 
     def leaves(self, cap: int) -> list[str]:

@@ -16,6 +16,8 @@ from forgetnet.model.stack import CAP, Stack, from_plain, make_stack
 
 __all__ = ["stack_for"]
 
+_TASK: Task = "classification"  # what a caller who says nothing gives
+
 
 def stack_for(
     folder: Path | None,
@@ -35,7 +37,7 @@ def stack_for(
     """
     stack = _stored(folder) if experts is None else None
     if stack is not None:
-        _check_given(stack, weights, cap, router)
+        _check_given(stack, weights, cap, router, task=task, chosen=chosen)
         return stack
     given: Sequence[Expert | NeighbourExpert] = _default(task) if experts is None else experts
     return make_stack(task, given, weights=weights, cap=cap, router=router, chosen=chosen)
@@ -54,14 +56,22 @@ def _stored(folder: Path | None) -> Stack | None:
 
 
 def _check_given(
-    stack: Stack, weights: Mapping[str, float] | None, cap: int, router: Router | None
+    stack: Stack,
+    weights: Mapping[str, float] | None,
+    cap: int,
+    router: Router | None,
+    *,
+    task: Task,
+    chosen: Sequence[str],
 ) -> None:
     """Refuse settings that a model which exists doesn't have.
 
     Raises:
         InvalidRecord: with what it has.
     """
-    found = {
+    found: dict[str, object] = {
+        "task": stack.task if task not in {_TASK, stack.task} else None,
+        "chosen": stack.chosen if chosen and tuple(chosen) != stack.chosen else None,
         "cap": stack.cap if cap not in {CAP, stack.cap} else None,
         "weights": dict(stack.weights) if any(
             stack.weights.get(name) != weight for name, weight in (weights or {}).items()

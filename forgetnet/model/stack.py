@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from forgetnet.component import Influence
-from forgetnet.errors import InvalidRecord
+from forgetnet.errors import InvalidRecord, ReceiptInvalid
 from forgetnet.experts.expert import AdditiveExpert, Expert, Task, config_digest
 from forgetnet.experts.neighbour import NeighbourExpert
 from forgetnet.experts.registry import describe, revive
 from forgetnet.experts.router import Router, SubjectRouter
+from forgetnet.forget import strict
 from forgetnet.model.serve import MEMORY
 from forgetnet.record import canonical_json
 
@@ -23,6 +24,9 @@ __all__ = ["CAP", "Stack", "from_plain", "make_stack"]
 
 CAP = 512
 """Records of several subjects that one leaf's expert learns from at most, by default."""
+_TAKEN = {MEMORY, "store", "index", "encoder", "rows", "vectors and index"}
+"""What plans and receipts call the parts of a memory."""
+_SENTENCE = 260
 _WEIGHTS = {Influence.ADDITIVE: 1.0, Influence.ISOLATED: 1.0, Influence.LOCAL: 0.5}
 
 
@@ -108,8 +112,8 @@ def make_stack(
     """Check and sort the parts of a model.
 
     Raises:
-        InvalidRecord: there are none, two have one name, one is of another task, or a weight or
-            the cap makes no sense.
+        InvalidRecord: there are none, two have one name, one is of another task, a weight or the
+            cap makes no sense, or a receipt couldn't say a name or what was chosen.
     """
     learnt = [expert for expert in experts if not isinstance(expert, NeighbourExpert)]
     memories = [expert for expert in experts if isinstance(expert, NeighbourExpert)]
@@ -118,6 +122,7 @@ def make_stack(
         raise InvalidRecord(
             f"a model needs experts of distinct names, and at most one memory; these are {names}"
         )
+    _check_words(names[: len(learnt)], chosen)
     if wrong := [expert.name for expert in learnt if expert.task != task]:
         raise InvalidRecord(f"{', '.join(wrong)}: made for another task than {task}")
     sums = tuple(e for e in learnt if e.influence is Influence.ADDITIVE)
@@ -150,3 +155,22 @@ def make_stack(
         router or SubjectRouter(),
         tuple(chosen),
     )
+
+
+def _check_words(names: Sequence[str], chosen: Sequence[str]) -> None:
+    """Refuse what no receipt could say: later, it would stop every forget.
+
+    Raises:
+        InvalidRecord: a name isn't a few lower-case words or is taken, or a sentence isn't plain.
+    """
+    try:
+        for own in names:
+            strict.name(own, "the name of an expert")
+        if isinstance(chosen, str):
+            raise InvalidRecord("chosen= is a list of sentences; put the one in a list")
+        for told in chosen:
+            strict.plain(told, _SENTENCE, "what was chosen")
+    except ReceiptInvalid as error:
+        raise InvalidRecord(f"{error}, and receipts say it") from None
+    if taken := sorted(_TAKEN.intersection(names)):
+        raise InvalidRecord(f"an expert can't be called {taken[0]!r}: a part of the memory is")
