@@ -18,9 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forgetnet.unlearn import (
+    DPO,
     NPO,
+    RMU,
     SCRUB,
     SSD,
+    WHP,
     Amnesiac,
     BadTeacher,
     ClassPruning,
@@ -29,6 +32,8 @@ from forgetnet.unlearn import (
     Fisher,
     GradientAscent,
     GradientDifference,
+    IdkFineTune,
+    NegateAdapter,
     NewtonRemoval,
     RandomLabel,
     Recipe,
@@ -211,9 +216,16 @@ def _class(folder: Path) -> Toy:
     )
 
 
-ELSEWHERE = {"alignment_calibration", "dpo", "idk", "negate_adapter", "rmu", "whp"}
-"""Methods that need language models or pairs, and are tried in tests/unlearn."""
+def _otherwise() -> Data:
+    """The forget set with the labels that are right, as alternatives."""
+    inputs, labels = digits()[0]
+    return inputs, torch.zeros_like(labels)
+
+
+ELSEWHERE = {"alignment_calibration"}
+"""Methods that need pairs, and are tried in tests/unlearn."""
 FREE = StopRule(retain_increase=None, forget_loss=None, every=4)
+EARLY = StopRule(every=2)
 CASES = [
     Case("gradient_ascent", lambda _: toy(GradientAscent(lr=1e-3, epochs=6.0))),
     Case("gradient_difference", lambda _: toy(GradientDifference(lr=1e-3, epochs=6.0))),
@@ -243,6 +255,16 @@ CASES = [
         "saliency_mask",
         lambda _: toy(SaliencyMask(inner=RandomLabel(lr=2e-3, weight_decay=0.1, stop=FREE))),
     ),
+    Case("idk", lambda _: toy(IdkFineTune(lr=1e-3, epochs=8.0, alternatives=_otherwise()))),
+    Case("dpo", lambda _: toy(DPO(lr=1e-3, epochs=8.0, alternatives=_otherwise()))),
+    Case(
+        "rmu",  # misdirects, which on two layers need not show in the loss
+        lambda _: toy(RMU(module="0", lr=1e-3, epochs=8.0, coefficient=5.0, retain_weight=10.0)),
+        narrow=r"0\..*",
+        lowers=False,
+    ),
+    Case("whp", lambda _: toy(WHP(lr=3e-3, epochs=8.0, reinforce_lr=1e-3, stop=EARLY))),
+    Case("negate_adapter", lambda _: toy(NegateAdapter(lr=3e-3, epochs=12.0))),
     Case("amnesiac", _amnesiac, narrow=None, looks=0),
     Case("class_pruning", _class, narrow=r"0\..*"),
 ]
