@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from forgetnet.unlearn import Recipe, Retrain, ShardRetrain
+from forgetnet.unlearn import Recipe, Retrain, ShardRetrain, StopRule
 from forgetnet.unlearn.result import state_digest
 from forgetnet.unlearn.shards import expected_share
 from tests.contract.unlearning import FREE, build, digits, joined, small, taught
@@ -38,6 +38,14 @@ def test_a_retrained_model_has_the_bits_of_one_that_never_saw() -> None:
     assert first.certificate["weights"] == first.after
     less = (RETAIN[0][:-1], RETAIN[1][:-1])
     assert kind.unlearn(strange(1), FORGET, less).after != first.after
+
+
+def test_how_often_one_looks_changes_nothing() -> None:
+    kind = Retrain(build=build, **QUICK)  # in training mode, with running statistics
+    often = kind.set_params(stop=StopRule(None, None, every=1))
+    results = [one.unlearn(strange(1), FORGET, RETAIN) for one in (kind, often)]
+    assert results[0].after == results[1].after
+    assert len(results[1].history) > len(results[0].history)
 
 
 def test_exact_is_not_said_where_something_outside_of_scope_may_have_seen() -> None:

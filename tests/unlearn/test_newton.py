@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,17 @@ def certified(folder: Path, **others: Any) -> NewtonRemoval:
     return NewtonRemoval(loss="logistic", **HEAD, **given_)
 
 
-def test_ridge_forgets_to_the_bits_of_never_having_seen() -> None:
-    kind = NewtonRemoval(**HEAD)
-    result = kind.unlearn(kind.fit(linear(), joined(FORGET, RETAIN)), FORGET, RETAIN)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_ridge_forgets_to_the_bits_of_never_having_seen(dtype: torch.dtype) -> None:
+    def cast(data: Any) -> Any:
+        return data[0].to(dtype) * 0.1, data[1]  # no round numbers, whose sums would be exact
+
+    kind, plain, retain = NewtonRemoval(**HEAD), linear().to(dtype), cast(RETAIN)
+    fitted = kind.fit(plain, cast(joined(FORGET, RETAIN)))
+    result = kind.unlearn(fitted, cast(FORGET), retain)
     assert result.guarantee == "exact" and result.after != result.before
-    order = torch.randperm(len(RETAIN[1]), generator=torch.Generator().manual_seed(1))
-    assert result.after == state_digest(kind.fit(linear(), (RETAIN[0][order], RETAIN[1][order])))
+    order = torch.randperm(len(retain[1]), generator=torch.Generator().manual_seed(1))
+    assert result.after == state_digest(kind.fit(plain, (retain[0][order], retain[1][order])))
 
 
 def test_ridge_solves_the_equations() -> None:
@@ -77,6 +83,20 @@ def test_a_charge_bounds_what_is_left_and_a_second_removal_adds_to_it(tmp_path: 
         assert result.certificate["removed"] == count + 1
         assert 0.0 < result.certificate["budget_left"] < allowance(1.0, 1.0, 1e-5)
     assert charges == sorted(charges) and charges[0] > 0.0
+
+
+def test_what_was_charged_before_counts(tmp_path: Path) -> None:
+    kind, few = certified(tmp_path), (FORGET[0][:1], FORGET[1][:1])
+    model = kind.fit(linear(), joined(few, RETAIN))
+    ledger, told = tmp_path / "ledger.json", []
+    record = json.loads(ledger.read_text())
+    for before in (0.0, 0.01):
+        record["entries"][0]["charge"] = before
+        ledger.write_text(json.dumps(record))
+        certificate = kind.unlearn(model, few, RETAIN).certificate
+        assert certificate is not None
+        told.append(certificate["charge"])
+    assert told[1] - told[0] == pytest.approx(0.01)
 
 
 @settings(max_examples=25)
@@ -165,9 +185,9 @@ def test_influence_agrees_with_leaving_each_one_out(leverage: bool) -> None:
     def with_ones(inputs: torch.Tensor) -> Any:
         return np.hstack([inputs.double().numpy(), np.ones((len(inputs), 1))])
 
-    rows, targets = with_ones(RETAIN[0]), np.eye(CLASSES)[RETAIN[1].numpy()]
+    rows, targets = with_ones(RETAIN[0][:100]), np.eye(CLASSES)[RETAIN[1][:100].numpy()]
     asked, answers = with_ones(HOLDOUT[0]), np.eye(CLASSES)[HOLDOUT[1].numpy()]
-    ridge = 0.05
+    ridge = 0.02
 
     def lost(weights: Any) -> float:
         scores = asked @ weights
@@ -183,4 +203,4 @@ def test_influence_agrees_with_leaving_each_one_out(leverage: bool) -> None:
         # lambda n is held per example: leaving one out takes its share of the decay away, too.
         real.append(lost(solve_logistic(rows[others], targets[others], ridge)) - lost(weights))
     assert np.corrcoef(told, real)[0, 1] > (0.999 if leverage else 0.99)
-    assert np.linalg.norm(told - real) < (0.05 if leverage else 0.2) * np.linalg.norm(real)
+    assert np.linalg.norm(told - real) < (0.1 if leverage else 0.3) * np.linalg.norm(real)
