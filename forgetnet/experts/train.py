@@ -71,12 +71,15 @@ class Trained:
     """What came of a job.
 
     Attributes:
-        states: one a stage, from the job's first stage to the last.
+        states: one a stage, from the job's first stage to the last; none where it was refused.
         environment: names what the bits depend on beside the job.
+        refused: why the expert can't learn from these records; as much a function of the job as
+            its states are.
     """
 
     states: tuple[State, ...] = field(repr=False)
     environment: str
+    refused: str = ""
 
 
 def run(job: Job) -> list[State]:
@@ -111,7 +114,10 @@ def run(job: Job) -> list[State]:
 def carry_out(job: Job) -> Trained:
     """Run a job with everything pinned, and name the environment from the inside."""
     with pinned():
-        return Trained(tuple(run(job)), environment())
+        try:
+            return Trained(tuple(run(job)), environment())
+        except InvalidRecord as error:
+            return Trained((), environment(), str(error))
 
 
 Progress = Callable[[int, Trained], None]

@@ -83,6 +83,7 @@ class Core:
             lock,
             left=self._left,
             changed=self.publish,
+            environment=_environment(),
             progress=progress,
         )
         self.sums = [SumPart(expert, self.shared) for expert in stack.sums]
@@ -105,7 +106,7 @@ class Core:
     def open(self) -> None:
         """Bring every part in line with the records that are there."""
         stored = self.shelf.header.get("environment")
-        if stored is not None and stored != _environment():
+        if stored is not None and stored != self.shared.environment:
             for leaf in self.leaves:
                 leaf.distrust()
         for part in self.parts:
@@ -127,12 +128,10 @@ class Core:
 
     def header(self) -> dict[str, Any]:
         """Return what the manifest says of the model."""
-        with pinned():  # the environment in which leaves are trained, not that of the caller
-            trained_in = environment()
         return {
             "digest": self.stack.digest(),
             "settings": self.stack.to_plain(),
-            "environment": trained_in,
+            "environment": self.shared.environment,
         }
 
     def hurry(self, yes: bool) -> None:  # noqa: FBT001 # a callback
@@ -159,7 +158,10 @@ class Core:
             self.stack.weights,
             {part.name: part.predictor for part in self.sums if part.predictor is not None},
             {part.name: dict(part.predictors) for part in self.leaves},
-            {part.name: max(len(part.waiting), int(part.behind)) for part in self.leaves},
+            {
+                part.name: max(len(part.waiting), int(part.behind)) + len(part.refused)
+                for part in self.leaves
+            },
             self.stack.router,
         )
 
@@ -190,9 +192,21 @@ class Core:
                 self.publish()
 
     def learn(self) -> None:
-        """Bring the leaves in line with the records; what answers meanwhile goes on."""
-        for leaf in self.leaves:
-            leaf.bring()
+        """Bring the leaves in line with the records; what answers meanwhile goes on.
+
+        Raises:
+            InvalidRecord: an expert can't learn from a leaf, which the memory answers for; all
+                else is done.
+        """
+        for part in self.leaves:
+            part.bring()
+        for part in self.leaves:
+            if part.refused:
+                why = next(iter(part.refused.values()))[1]
+                raise InvalidRecord(
+                    f"the records are stored, but {part.name} can't learn from "
+                    f"{len(part.refused)} leaves, and others answer for it there: {why}"
+                )
 
     def _left(self, ids: Collection[str]) -> None:
         """Answer without records that the store no longer holds, from now on."""

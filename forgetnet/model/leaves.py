@@ -14,7 +14,7 @@ from typing import Any
 
 from forgetnet.component import Cost, Finding, Influence
 from forgetnet.encode.contract import progress_bar
-from forgetnet.errors import ForgetIncomplete, StoreCorrupt
+from forgetnet.errors import ForgetIncomplete, StoreCorrupt, Unsupported
 from forgetnet.experts.expert import Expert, Predictor, State, View
 from forgetnet.experts.router import SubjectRouter
 from forgetnet.experts.shelf import Place, Slot
@@ -53,6 +53,7 @@ class LeafPart:
         self.expert = expert
         self.predictors: dict[str, Predictor] = {}
         self.waiting: set[str] = set()
+        self.refused: dict[str, tuple[str, str]] = {}  # what it can't learn from, and why
         self.slices = stages_of(expert)
         self._cap = cap
         self._shared = shared
@@ -98,9 +99,12 @@ class LeafPart:
     def bring(self) -> None:
         """Bring every leaf in line with the live records; training holds no lock.
 
+        A leaf that the expert refuses to learn from has no state, as in the twin, and hinders no
+        forget.
+
         Raises:
-            InvalidRecord: the expert can't learn from a leaf; the leaf stays masked.
             StoreError: a state can't be stored; what is missing is trained at the next opening.
+            Unsupported: leaves were trained where the same training gives other bits than here.
         """
         for _ in range(_TRIES):  # records may come and go meanwhile
             with self._shared.lock:
@@ -116,7 +120,7 @@ class LeafPart:
                     step: Callable[[int], None] = step,
                 ) -> None:
                     with self._shared.lock:
-                        self._take(tasks[number], trained.states)
+                        self._take(tasks[number], trained)
                     step(1)
 
                 self._shared.trainer.run([task.job for task in tasks], finished, self.stop)
@@ -133,6 +137,8 @@ class LeafPart:
             if leaf in present and leaf not in doubted and leaf in self.predictors:
                 continue
             view = roster.view(roster.members(leaf))
+            if self.refused.get(leaf, ("",))[0] == view.digest():
+                continue
             row = shelf.slots.get((self.name, leaf), ())
             first = first_stale([slot.inputs for slot in row], view, self.slices)
             if first == self.slices:
@@ -149,6 +155,8 @@ class LeafPart:
         for leaf in {leaf for _, leaf in gone} | {task.leaf for task in tasks}:
             self.predictors.pop(leaf, None)
         self.waiting = {task.leaf for task in tasks}
+        kept = set(wanted) - self.waiting
+        self.refused = {leaf: why for leaf, why in self.refused.items() if leaf in kept}
         self._suspect = set()
         self._shared.changed()
         if put or gone:
@@ -166,19 +174,30 @@ class LeafPart:
         inputs = tuple((part.digest(), len(part)) for part in prefixes(view, self.slices))
         return _Task(leaf, kept, inputs, Job(self.expert, view, seed, len(kept), start))
 
-    def _take(self, task: _Task, states: Sequence[State]) -> None:
+    def _take(self, task: _Task, trained: Trained) -> None:
         """Take up a result, unless the leaf has changed since."""
+        if trained.environment != self._shared.environment:
+            raise Unsupported(
+                f"a leaf was trained in ({trained.environment}), and the same training gives other "
+                f"bits here ({self._shared.environment}); train on machines like this one"
+            )
         roster = self._shared.roster
         members = roster.members(task.leaf)
         if task.leaf not in self.waiting or not members:
             return
         if roster.view(members).digest() != task.inputs[-1][0]:
             return
-        made = zip(task.inputs[len(task.kept) :], states, strict=True)
+        if trained.refused:  # earlier stages would tell that there once were others
+            self._shared.shelf.commit({}, [(self.name, task.leaf)])
+            self.refused[task.leaf] = (task.inputs[-1][0], trained.refused)
+            self.waiting.discard(task.leaf)
+            self._shared.changed()
+            return
+        made = zip(task.inputs[len(task.kept) :], trained.states, strict=True)
         row: list[tuple[Slot, State | None]] = [(slot, None) for slot in task.kept]
         row += [(Slot(inputs, count, ""), state) for (inputs, count), state in made]
         self._shared.shelf.commit({(self.name, task.leaf): row})
-        self.predictors[task.leaf] = self.expert.prepare(states[-1])
+        self.predictors[task.leaf] = self.expert.prepare(trained.states[-1])
         self.waiting.discard(task.leaf)
         self._shared.changed()
 
@@ -194,7 +213,7 @@ class LeafPart:
         return sum(i in self._shared.roster.targets for i in ids)
 
     def _leaves_of(self, ids: Collection[str]) -> set[str]:
-        known = self._present() | self.waiting  # one that is being trained is in no file
+        known = self._present() | self.waiting | set(self.refused)  # some are in no file
         found = (self._shared.roster.leaf_of(i, known) for i in ids)
         return {leaf for leaf in found if leaf is not None}
 
@@ -291,7 +310,8 @@ class LeafPart:
         key = f"{leaf} {view.digest()}"
         if key not in self._again:
             seed = seed_of(self._shared.salt, self.expert, leaf)
-            self._again[key] = carry_out(Job(self.expert, view, seed)).states[-1].digest()
+            states = carry_out(Job(self.expert, view, seed)).states
+            self._again[key] = states[-1].digest() if states else ""
         return self._again[key]
 
     def distrust(self) -> None:

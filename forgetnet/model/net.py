@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, overload
 import numpy.typing as npt
 
 from forgetnet.encode import Encoder
-from forgetnet.errors import InvalidRecord, InvalidScope, StoreCorrupt
+from forgetnet.errors import InvalidRecord, InvalidScope, StoreCorrupt, StoreError
 from forgetnet.experts.expert import Expert, Task
 from forgetnet.experts.neighbour import NeighbourExpert
 from forgetnet.experts.router import Router
@@ -28,7 +28,7 @@ from forgetnet.forget.receipt import Receipt
 from forgetnet.model.answering import Answering
 from forgetnet.model.copy import copy_model
 from forgetnet.model.core import Core
-from forgetnet.model.inputs import to_records
+from forgetnet.model.inputs import check_labelled, to_records
 from forgetnet.model.requests import ModelMemory, Pending, Queue
 from forgetnet.model.roster import LABEL
 from forgetnet.model.settings import stack_for
@@ -86,6 +86,7 @@ class ForgetNet(Answering):
         chosen: Sequence[str] = (),
         trainer: Trainer | None = None,
         key: Key = None,
+        adopt: bool = False,
         clock: Callable[[], datetime] = now,
         progress: bool = True,
     ) -> ForgetNet:
@@ -106,6 +107,7 @@ class ForgetNet(Answering):
             chosen: what was chosen on which public data, a sentence each, for receipts.
             trainer: where leaves are trained; in this process by default.
             key: as in :meth:`forgetnet.Memory.open`; it also keys leaves and seeds.
+            adopt: make a model of a memory that holds records already, for good.
             clock: returns the present time, aware.
             progress: show a bar on long work, when the output is a terminal.
 
@@ -116,6 +118,8 @@ class ForgetNet(Answering):
         parts = open_parts(str(path_or_url), encoder, key, readonly=False)
         done = False
         try:
+            if not adopt:
+                _refuse_memory(parts)
             stack = stack_for(
                 parts.home.path(_FOLDER),
                 task,
@@ -179,12 +183,14 @@ class ForgetNet(Answering):
         """Learn a first set of records; see :meth:`partial_fit` for the arguments.
 
         Raises:
-            InvalidRecord: the model has learnt records already; nothing was stored.
+            InvalidRecord: the model holds records already, or none of these has a label; nothing
+                was stored.
         """
         if self._core.store.count():
             raise InvalidRecord(
                 "this model holds records already; add to them with partial_fit, or open another"
             )
+        check_labelled(X, y)
         self.partial_fit(X, y, subjects=subjects, ids=ids, topics=topics)
         return self
 
@@ -204,15 +210,15 @@ class ForgetNet(Answering):
         Args:
             X: n texts, records, rows of a table, or (n, d) vectors of the encoder's length.
             y: n labels, one for all, or (n,) or (n, t) numbers for a regression; records may
-                bring theirs in ``metadata["label"]``. A record without one is stored and searched,
-                not learnt.
+                bring theirs in ``metadata["label"]``. A record without one, or with None, is
+                stored and searched, not learnt.
             subjects: whose data each is; by default each is its own subject.
             ids: names; random ones by default.
             topics: paths such as ``health/allergies``.
 
         Raises:
             InvalidRecord: something can't be learnt as given, or an id is taken; nothing was
-                stored.
+                stored, unless the message says so: an expert may refuse what a leaf holds.
             StoreError: the records are stored, and experts could not be; opening the model again
                 goes on from there.
         """
@@ -348,6 +354,20 @@ class ForgetNet(Answering):
         """
         with self._queue.quiet(), self._parts.lock:
             copy_model(self._parts, self._core, Path(path))
+
+
+def _refuse_memory(parts: Parts) -> None:
+    """Refuse to make a model of a memory by the way: it could never be a memory again.
+
+    Raises:
+        StoreError: with how to do it on purpose.
+    """
+    experts = parts.home.path(_FOLDER)
+    if experts is not None and not experts.exists() and parts.store.count():
+        raise StoreError(
+            f"{parts.home.root} is a memory without experts; name another folder for the model, or "
+            "make a model of it, for good, with ForgetNet.open(..., adopt=True)"
+        )
 
 
 def _delete_pending(parts: Parts) -> None:

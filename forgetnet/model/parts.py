@@ -48,6 +48,7 @@ class Shared:
         leaving: ids that are about to go, and what they taught.
         left: called once ids have gone from the store.
         changed: called when what a part serves has changed.
+        environment: what the bits of trained states depend on, here.
         bridging: whether others wait for answers meanwhile, so that a quick one is worth its time.
         progress: show a bar on long work, when the output is a terminal.
     """
@@ -60,6 +61,7 @@ class Shared:
     leaving: tuple[frozenset[str], View] | None = field(default=None, repr=False)
     left: Callable[[Collection[str]], object] = len
     changed: Callable[[], object] = bool
+    environment: str = ""
     bridging: bool = False
     progress: bool = True
 

@@ -189,9 +189,11 @@ def test_workers_that_always_die_end_in_an_error() -> None:
         Processes(1, retries=1).run([Job(doomed, leaf(), 0)])
 
 
-def test_the_error_of_a_leaf_comes_through_processes() -> None:
-    with pytest.raises(InvalidRecord, match="finite number"):
-        Processes(1).run([Job(replace(SLICED, lr=1e30), leaf(), 0)])
+def test_why_a_leaf_is_refused_comes_through_processes() -> None:
+    (found,) = Processes(1).run([Job(replace(SLICED, lr=1e30), leaf(), 0)])
+    assert found is not None
+    assert not found.states
+    assert "finite number" in found.refused
 
 
 def test_stopped_between_jobs_the_rest_is_left_open() -> None:
