@@ -20,6 +20,7 @@ from forgetnet.errors import InvalidRecord
 if TYPE_CHECKING:
     from forgetnet.ingest import Fault
     from forgetnet.model import ForgetNet
+    from forgetnet.record import Record
 
 __all__ = ["predict", "train"]
 
@@ -88,8 +89,7 @@ def train(
     ) as model:
         known = bool(model.count())
         model.partial_fit(
-            _inputs(model, rows, text_field),
-            [_target(row[target], task) for row in rows],
+            _records(model, _inputs(model, rows, text_field), [row[target] for row in rows]),
             subjects=[_name(row, subject_field) for row in rows] if subject_field else None,
             ids=[str(row[id_field]) for row in rows] if id_field else None,
         )
@@ -190,8 +190,25 @@ def _name(row: Mapping[str, Any], name: str) -> str | None:
     return str(row[name]) if row[name] not in (None, "") else None
 
 
-def _target(value: Any, task: str) -> Any:
-    if task == "regression":
+def _records(model: ForgetNet, inputs: list[Any], targets: list[Any]) -> list[Record]:
+    """Return rows as records; one whose target is empty teaches nothing."""
+    from forgetnet.encode import TableEncoder
+    from forgetnet.record import Record
+
+    if isinstance(model.encoder, TableEncoder):
+        inputs = model.encoder.to_texts(inputs) if isinstance(inputs[0], dict) else inputs
+    return [
+        Record(text=text, metadata={} if _is_empty(cell) else {"label": _target(cell, model)})
+        for text, cell in zip(inputs, targets, strict=True)
+    ]
+
+
+def _is_empty(cell: Any) -> bool:
+    return cell is None or cell == ""
+
+
+def _target(value: Any, model: ForgetNet) -> Any:
+    if model.stack.task == "regression":
         try:
             return float(value)
         except (TypeError, ValueError):

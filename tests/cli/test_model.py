@@ -97,6 +97,16 @@ def test_a_second_file_is_added_to_the_model(shell: Shell, loans: Path, tmp_path
     assert told["learnt"] == 61 and told["classes"] == ["maybe", "no", "yes"]
 
 
+def test_a_row_without_a_target_is_stored_and_not_learnt(
+    shell: Shell, loans: Path, tmp_path: Path
+) -> None:
+    train(shell, loans)
+    row: dict[str, object] = {"id": "new", "who": "zoe", "income": 99, "job": "cook"}
+    told = train(shell, write(tmp_path / "more.csv", [row | {"granted": ""}]))
+    assert told["learnt"] == 60 and told["classes"] == ["no", "yes"]
+    assert shell.json("forget", "--subject", "zoe", "--yes")["status"] == "erased"
+
+
 @pytest.mark.parametrize(
     "words, hint",
     [
