@@ -30,7 +30,9 @@ from forgetnet.record import Deleted, Hit, Record, Stats
 from forgetnet.store import open_store
 
 if TYPE_CHECKING:
-    from forgetnet.estimators import ForgetNetClassifier, ForgetNetRegressor
+    # not in __all__: they need scikit-learn, and `import *` must not
+    from forgetnet.estimators import ForgetNetClassifier as ForgetNetClassifier
+    from forgetnet.estimators import ForgetNetRegressor as ForgetNetRegressor
     from forgetnet.experts import (
         NeighbourExpert,
         PrototypeExpert,
@@ -51,9 +53,7 @@ __all__ = [
     "EncoderMismatch",
     "ForgetIncomplete",
     "ForgetNet",
-    "ForgetNetClassifier",
     "ForgetNetError",
-    "ForgetNetRegressor",
     "HashEncoder",
     "Held",
     "Hit",

@@ -18,7 +18,7 @@ from forgetnet.audit.decode import Frame, Guard, frames, reader_of
 from forgetnet.audit.documents import lance_manifest
 from forgetnet.errors import StoreCorrupt
 
-__all__ = ["check_layout", "leaf_names"]
+__all__ = ["check_layout", "leaf_names", "strays"]
 
 _HOME = {
     "forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store",
@@ -68,6 +68,11 @@ def _is_leaf(leaf: Leaf) -> bool:
     if not numbers or not strings or not _NAME.fullmatch(leaf["name"]):
         return False
     return not leaf["rows"] or bool(_DIGEST.fullmatch(leaf["digest"]))
+
+
+def strays(root: Path) -> list[str]:
+    """List what lies in the folder of a memory, at its top, and is no part of one."""
+    return [name for name in _names(root) if name not in _HOME]
 
 
 def leaf_names(root: Path) -> set[str]:

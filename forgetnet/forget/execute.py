@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from forgetnet.audit import layout
 from forgetnet.component import Component as Part
 from forgetnet.component import Influence
 from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
@@ -92,6 +93,7 @@ def accept(office: Office, scope: Scope, *, reason: str, level: str) -> Accepted
 
 def _begin(office: Office, scope: Scope, reason: str, level: str, *, quick: bool) -> Accepted:
     """Plan, look, and write the journal; nothing has been deleted then."""
+    _check_folder(office)
     plan = resolve(office.store, scope, office.salt)
     started = office.clock().isoformat()
     # Drawn once: what this process may keep in spite of an error opens the receipt made later.
@@ -126,6 +128,23 @@ def _begin(office: Office, scope: Scope, reason: str, level: str, *, quick: bool
             f"can't write the journal: {error.strerror}; nothing was deleted"
         ) from error
     return Accepted(entry, look, openings)
+
+
+def _check_folder(office: Office) -> None:
+    """Refuse to begin where something lies in the memory's folder that is none of its own.
+
+    The look afterwards could not tell what is in it, and the receipt would say ``failed``.
+
+    Raises:
+        StoreError: with the names of what to move away; nothing was deleted.
+    """
+    strays = [] if office.root is None else layout.strays(office.root)
+    if strays:
+        shown = ", ".join(repr(name[:80]) for name in strays[:5])
+        raise StoreError(
+            f"{len(strays)} things in {office.root} are not the memory's ({shown}), and no receipt "
+            "could say what is in them; move them away. Nothing was deleted"
+        )
 
 
 def _withdraw(office: Office, entry: Entry, why: OSError) -> None:

@@ -17,7 +17,7 @@ from forgetnet.errors import InvalidRecord
 from forgetnet.model.roster import LABEL
 from forgetnet.record import Record
 
-__all__ = ["Inputs", "to_items", "to_records"]
+__all__ = ["Inputs", "check_labelled", "to_items", "to_records"]
 
 Inputs = (
     str | Record | Sequence[str] | Sequence[Record] | Sequence[Mapping[str, Any]] | npt.ArrayLike
@@ -68,6 +68,22 @@ def _holds(X: Any, kinds: Any) -> bool:
     return isinstance(X, list | tuple) and bool(X) and all(isinstance(x, kinds) for x in X)
 
 
+def check_labelled(X: Any, y: Any) -> None:
+    """Refuse a first set of records of which none has a label.
+
+    Raises:
+        InvalidRecord: with where labels go.
+    """
+    given = y is not None and (isinstance(y, str) or any(target is not None for target in y))
+    own = _holds(X, Record) and any(LABEL in record.metadata for record in X)
+    own = own or (isinstance(X, Record) and LABEL in X.metadata)
+    if not given and not own:
+        raise InvalidRecord(
+            "no record has a label: give y=, or records with metadata['label']; partial_fit also "
+            "takes records to be stored and searched only"
+        )
+
+
 def to_records(
     X: Any,
     y: Sequence[Any] | npt.NDArray[Any] | None,
@@ -105,7 +121,9 @@ def to_records(
             all_of = all_of.to_numpy()
         plain = all_of.tolist() if isinstance(all_of, np.ndarray) else all_of
         records = [
-            replace(record, metadata={**record.metadata, LABEL: _plain(target)})
+            record
+            if target is None  # stored and searched, not learnt
+            else replace(record, metadata={**record.metadata, LABEL: _plain(target)})
             for record, target in zip(records, plain, strict=True)
         ]
     for name, given in {"subject": subjects, "id": ids, "topic": topics}.items():

@@ -34,7 +34,6 @@ REFUSED: dict[str, Any] = {
     "labels of two kinds": (SEEN.vectors[:2], ["a", 1]),
     "a number among strings that are there": (SEEN.vectors[:1], [1]),
     "truth values and numbers": (SEEN.vectors[:2], [True, 1]),
-    "no label": (SEEN.vectors[:2], ["a", None]),
     "a label that is not finite": (SEEN.vectors[:1], [float("nan")]),
     "a label beyond all numbers": (SEEN.vectors[:1], [10**400]),
     "a list as a label": (SEEN.vectors[:1], [["a", "b"]]),
@@ -61,7 +60,20 @@ def test_what_cannot_be_learnt_is_refused_and_nothing_is_stored(why: str) -> Non
     assert (net.digest(), net.memory.digest()) == before
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("nan"), 10**400, "a", None, [], [1.0, "b"]])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_record_without_a_label_is_stored_and_searched_and_teaches_nothing(task: Any) -> None:
+    net, twin = opened(task=task), opened(task=task)
+    with pytest.raises(InvalidRecord, match="label"):
+        net.fit(SEEN.vectors[:2], [None, None])
+    SEEN.learn(net, range(16))
+    SEEN.learn(twin, range(16))
+    (one,) = net.partial_fit(-SEEN.vectors[:1], [None], subjects=["new"])
+    assert net.digest() == twin.digest()
+    assert net.memory.search(-SEEN.vectors[0], k=1)[0].id == one
+    assert net.forget(subject="new").status == "erased"
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 10**400, "a", [], [1.0, "b"]])
 def test_targets_of_a_regression_are_finite_numbers(value: Any) -> None:
     net = opened(task="regression")
     SEEN.learn(net, range(16))
@@ -246,7 +258,9 @@ def test_a_missing_file_is_learnt_anew(tmp_path: Path) -> None:
         with opened(path, "slices") as net:
             assert net.digest() == digest
     shutil.rmtree(tmp_path / "made" / "experts")
-    with opened(tmp_path / "made", "slices") as net:
+    with pytest.raises(StoreError, match="adopt"):
+        opened(tmp_path / "made", "slices")
+    with opened(tmp_path / "made", "slices", adopt=True) as net:
         assert net.digest() == digest
 
 
