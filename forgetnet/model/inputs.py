@@ -74,8 +74,10 @@ def check_labelled(X: Any, y: Any) -> None:
     Raises:
         InvalidRecord: with where labels go.
     """
-    given = y is not None and (isinstance(y, str) or any(target is not None for target in y))
-    own = _holds(X, Record) and any(LABEL in record.metadata for record in X)
+    many = hasattr(y, "__len__") and not isinstance(y, str)
+    given = any(target is not None for target in y) if many else y is not None
+    own = hasattr(X, "__next__")  # what can be read but once is not read here
+    own = own or (_holds(X, Record) and any(LABEL in record.metadata for record in X))
     own = own or (isinstance(X, Record) and LABEL in X.metadata)
     if not given and not own:
         raise InvalidRecord(

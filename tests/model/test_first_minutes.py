@@ -15,6 +15,7 @@ from forgetnet.errors import InvalidRecord
 from forgetnet.experts import NeighbourExpert, PrototypeExpert
 from forgetnet.model import ForgetNet
 from forgetnet.model.core import Core
+from forgetnet.record import Record
 
 TEXTS = ["the card was refused", "card declined", "my parcel is late", "no parcel yet"]
 LABELS = ["card", "card", "post", "post"]
@@ -48,7 +49,14 @@ def test_targets_may_be_columns_of_a_data_frame() -> None:
 
 def test_one_number_for_all_is_refused_by_name() -> None:
     with desk() as model, pytest.raises(InvalidRecord, match="y= is a list"):
-        model.fit(TEXTS, 3)  # type: ignore[arg-type]
+        model.fit(TEXTS, 3)  # type: ignore[arg-type] # what a checker would have caught
+
+
+def test_records_may_come_one_by_one() -> None:
+    told = zip(TEXTS, LABELS, strict=True)
+    with desk() as model:
+        model.fit(Record(text=text, metadata={"label": label}) for text, label in told)
+        assert model.count() == 4
 
 
 def test_truth_values_are_refused_before_anything_is_stored() -> None:
