@@ -109,6 +109,8 @@ def forget(
             from forgetnet.cli.render import plan_of
 
             voice.answer({"plan": plain_plan(plan)}, plan_of(plan))
+        if subject and not plan.ids:
+            _suggest(voice, memory, subject)
         if dry_run:
             return
         if not yes and not _agreed(voice):
@@ -126,6 +128,17 @@ def _forgetful(
     if is_model(store):
         return opened_model(store, encoder, key)
     return opened(store, encoder, key, readonly=readonly)
+
+
+def _suggest(voice: Voice, memory: Memory | ForgetNet, subject: str) -> None:
+    """Say that nobody has this name, and which are near: a slip must not look like success."""
+    from difflib import get_close_matches
+
+    reader = memory if hasattr(memory, "subjects") else memory.memory
+    folded = {name.casefold(): name for name in reader.subjects()}
+    near = get_close_matches(subject.casefold(), folded, n=3, cutoff=0.75)
+    hint = f"; did you mean {', '.join(repr(folded[name]) for name in near)}?" if near else ""
+    voice.note(f"Nothing is stored under this subject{hint}.")
 
 
 def _agreed(voice: Voice) -> bool:

@@ -39,13 +39,16 @@ _NUMERIC = typer.Option(
     help="A column of numbers; may be repeated. By default, columns that hold numbers only.",
 )
 _DROP = typer.Option("--drop", metavar="FIELD", help="Leave this column out; may be repeated.")
-_TASK = typer.Option("--task", metavar="NAME", help="classification or regression.")
+_TASK = typer.Option("--task", metavar="NAME", help="classification, the default, or regression.")
 _EXPERT = typer.Option(
     "--expert",
     metavar="NAME",
     help="ridge, torch, prototype or memory; may be repeated. By default ridge, torch and memory.",
 )
-_CAP = typer.Option("--cap", metavar="N", min=1, help="Most records of several people in a leaf.")
+_CAP = typer.Option(
+    "--cap", metavar="N", min=1, help="Most records of several people in a leaf; by default 512."
+)
+CAP = 512  # as in forgetnet.model, which takes seconds to import; a test compares them
 
 
 def train(
@@ -57,9 +60,9 @@ def train(
     id_field: Annotated[str | None, _ID] = None,
     numeric: Annotated[list[str] | None, _NUMERIC] = None,
     drop: Annotated[list[str] | None, _DROP] = None,
-    task: Annotated[str, _TASK] = "classification",
+    task: Annotated[str | None, _TASK] = None,
     expert: Annotated[list[str] | None, _EXPERT] = None,
-    cap: Annotated[int, _CAP] = 512,
+    cap: Annotated[int | None, _CAP] = None,
     store: Store = "./model",
     encoder: EncoderName = None,
     key: KeyFile = None,
@@ -70,7 +73,7 @@ def train(
     A row without a target is stored and searched, not learnt. forget, with --store, makes the
     model what it would be if it had never seen what is forgotten.
     """
-    if task not in {"classification", "regression"}:
+    if task not in {None, "classification", "regression"}:
         raise typer.BadParameter(f"--task is classification or regression, not {task}")
     voice = Voice(as_json=as_json)
     began = time.perf_counter()
@@ -81,13 +84,14 @@ def train(
     chosen: Any = encoder
     if not text_field and not is_model(store):
         chosen = _table(rows, [name for name in rows[0] if name not in taken], numeric)
-    with opened_model(
-        store,
-        chosen,
-        key,
-        create={"task": task, "experts": _experts(expert, task), "cap": cap},
-    ) as model:
+    kind = task or "classification"
+    create = {"task": kind, "experts": _experts(expert, kind), "cap": cap or CAP}
+    there = is_model(store)
+    with opened_model(store, chosen, key, create=create) as model:
+        if there:
+            _check_settings(model, task, expert, cap)
         known = bool(model.count())
+        _warn(voice, rows, subject_field, id_field, known=known)
         model.partial_fit(
             _records(model, _inputs(model, rows, text_field), [row[target] for row in rows]),
             subjects=[_name(row, subject_field) for row in rows] if subject_field else None,
@@ -106,15 +110,56 @@ def train(
         raise typer.Exit(REFUSED)
 
 
+def _check_settings(
+    model: ForgetNet, task: str | None, experts: list[str] | None, cap: int | None
+) -> None:
+    """Refuse settings that a model which exists doesn't have, rather than leave them aside."""
+    stack = model.stack
+    other = {"--task": task not in {None, stack.task}, "--cap": cap not in {None, stack.cap}}
+    if named := [option for option, differs in other.items() if differs]:
+        raise InvalidRecord(
+            f"this model has --task {stack.task} and --cap {stack.cap}; leave {', '.join(named)} "
+            "out, or train another with --store"
+        )
+    names = {expert.name for expert in (*stack.sums, *stack.leaves)}
+    names |= {"memory"} if stack.memory else set()
+    if experts and set(experts) != names:
+        raise InvalidRecord(
+            f"this model has its experts already ({', '.join(sorted(names))}); leave --expert "
+            "out, or train another with --store"
+        )
+
+
+def _warn(
+    voice: Voice, rows: list[dict[str, Any]], subject: str | None, id: str | None, *, known: bool
+) -> None:
+    """Say what a later forget, or a second training on the same file, would be surprised by."""
+    nobody = sum(not subject or _name(row, subject) is None for row in rows)
+    if nobody:
+        hint = "" if subject else " (--subject-field)"
+        voice.note(
+            f"{nobody:,} of {len(rows):,} rows are nobody's{hint}: forgetting a person won't "
+            "find them."
+        )
+    if known and not id:
+        voice.note("Rows get new ids (--id-field): what was learnt before is learnt twice.")
+
+
 def predict(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="CSV, TSV, JSONL or Parquet.")],
     *,
-    text_field: Annotated[str | None, _TEXT] = None,
+    text_field: Annotated[
+        str | None,
+        typer.Option("--text-field", metavar="FIELD", help="The text; by default all columns."),
+    ] = None,
     target: Annotated[
         str | None,
         typer.Option("--target", metavar="FIELD", help="The right answers: also say how good."),
     ] = None,
-    id_field: Annotated[str | None, _ID] = None,
+    id_field: Annotated[
+        str | None,
+        typer.Option("--id-field", metavar="FIELD", help="Repeat the row's id from this field."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", metavar="FILE", help="Write the CSV here, not to stdout."),

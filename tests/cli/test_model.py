@@ -145,3 +145,35 @@ def test_verbs_of_memories_leave_a_model_alone(shell: Shell, loans: Path) -> Non
     assert shell.files() == before
     assert shell.json("get", "r1")["record"]["id"] == "r1"
     assert json.dumps(shell.json("stats"))
+
+
+def test_the_help_knows_the_models_own_cap() -> None:
+    from forgetnet.cli import model_commands
+    from forgetnet.model.stack import CAP
+
+    assert model_commands.CAP == CAP
+
+
+def test_settings_that_a_model_does_not_have_are_refused_not_left_aside(
+    shell: Shell, loans: Path
+) -> None:
+    train(shell, loans)
+    fields = ("--target", "granted", "--subject-field", "who")
+    before = shell.files()
+    for words in (("--cap", "7"), ("--task", "regression"), ("--expert", "torch")):
+        told = shell.json("train", str(loans), *fields, *words, code=1)
+        assert words[0] in told["message"]
+    assert shell.files() == before
+
+
+def test_what_a_later_forget_would_be_surprised_by_is_said(shell: Shell, loans: Path) -> None:
+    result = shell.on_store("train", str(loans), "--target", "granted", *FEW)
+    assert "60 of 60 rows are nobody's" in " ".join(result.stderr.split())
+    again = shell.on_store("train", str(loans), "--target", "granted")
+    assert "learnt twice" in again.stderr
+
+
+def test_a_slip_in_a_name_does_not_look_like_success(shell: Shell, loans: Path) -> None:
+    train(shell, loans)
+    said = shell.on_store("forget", "--subject", "P3", "--yes").stderr
+    assert "Nothing is stored under this subject; did you mean" in said and "'p3'" in said
