@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetnet.encode import Encoder, TableEncoder
+from forgetnet.encode.rows import GUESSED
 from forgetnet.encode.tables import read_table
 from forgetnet.errors import InvalidRecord, Unsupported
 from forgetnet.experts import NeighbourExpert, RidgeTrunk
@@ -139,6 +140,7 @@ class _Forgets(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
             "cap": self.cap,
             "router": self.router,
             "key": key,
+            "chosen": () if self.encoder is not None or isinstance(rows, dict) else (GUESSED,),
         }
         self._open()
 
@@ -200,8 +202,10 @@ class _Forgets(BaseEstimator):  # type: ignore[misc] # scikit-learn has no types
     ) -> Receipt:
         """Forget rows of a subject or by id, and return a signed receipt.
 
-        Afterwards the estimator is bit for bit the one that was never given them: see
-        :meth:`forgetnet.ForgetNet.forget`, also for what is raised.
+        Afterwards the estimator is bit for bit the one that was never given them, if the columns
+        were declared (``encoder=TableEncoder(...)``) or are all of numbers; which columns of a
+        frame hold numbers is otherwise read off the first rows, and stays, as the receipt says.
+        See :meth:`forgetnet.ForgetNet.forget`, also for what is raised.
         """
         check_is_fitted(self, "net_")
         receipt = self.net_.forget(

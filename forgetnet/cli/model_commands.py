@@ -48,7 +48,6 @@ _EXPERT = typer.Option(
 _CAP = typer.Option(
     "--cap", metavar="N", min=1, help="Most records of several people in a leaf; by default 512."
 )
-CAP = 512  # as in forgetnet.model, which takes seconds to import; a test compares them
 
 
 def train(
@@ -85,7 +84,8 @@ def train(
     if not text_field and not is_model(store):
         chosen = _table(rows, [name for name in rows[0] if name not in taken], numeric)
     kind = task or "classification"
-    create = {"task": kind, "experts": _experts(expert, kind), "cap": cap or CAP}
+    create: dict[str, Any] = {"task": kind, "experts": _experts(expert, kind), "cap": cap}
+    create["chosen"] = () if text_field or numeric else (_guessed(),)
     there = is_model(store)
     with opened_model(store, chosen, key, create=create) as model:
         if there:
@@ -108,6 +108,12 @@ def train(
     voice.answer({**facts, "refused": len(faults), "seconds": round(seconds, 3)}, said)
     if faults:
         raise typer.Exit(REFUSED)
+
+
+def _guessed() -> str:
+    from forgetnet.encode.rows import GUESSED
+
+    return GUESSED
 
 
 def _check_settings(

@@ -48,6 +48,10 @@ Range = tuple[float, float] | None
 _Block = npt.NDArray[np.float64]
 
 
+GUESSED = "which columns hold numbers, by a look at the first rows that were learnt"
+"""What a receipt says where the columns of a table weren't declared."""
+
+
 class TableEncoder:
     """Encode rows of declared columns; it is frozen, for it is made of constants.
 

@@ -19,8 +19,8 @@ __all__ = ["copy_model"]
 _BLOCK = 8192
 
 
-def copy_model(parts: Parts, core: Core, target: Path) -> None:
-    """Write a model's records, states and key to a folder that is new or empty.
+def copy_model(parts: Parts, core: Core, target: Path, *, key: bool) -> None:
+    """Write a model's records and states to a folder that is new or empty, and its key if asked.
 
     Raises:
         StoreError: it holds something, or can't be written.
@@ -30,10 +30,11 @@ def copy_model(parts: Parts, core: Core, target: Path) -> None:
         raise StoreError(f"{root} holds something already; name a new folder to save to")
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_durable(root / "key", parts.home.secret.hex().encode() + b"\n")
+        if key:
+            write_durable(root / "key", parts.home.secret.hex().encode() + b"\n")
     except OSError as error:
         raise StoreError(f"can't write to {root}: {error.strerror}") from error
-    copied = open_parts(str(root), parts.encoder, None, readonly=False)
+    copied = open_parts(str(root), parts.encoder, parts.home.secret, readonly=False)
     try:
         _records(parts, copied)
         _states(core, Shelf(root / "experts"))

@@ -126,6 +126,7 @@ class LeafPart:
                 self._shared.trainer.run([task.job for task in tasks], finished, self.stop)
             if self.stop.is_set():
                 raise ForgetIncomplete("training was stopped; the next opening goes on with it")
+        raise ForgetIncomplete("records change faster than leaves are trained; try again later")
 
     def _stale(self) -> list[_Task]:
         """Drop what no longer holds, durably, and return what is to be trained."""

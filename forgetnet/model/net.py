@@ -32,7 +32,7 @@ from forgetnet.model.inputs import check_labelled, to_records
 from forgetnet.model.requests import ModelMemory, Pending, Queue
 from forgetnet.model.roster import LABEL
 from forgetnet.model.settings import stack_for
-from forgetnet.model.stack import CAP, Stack
+from forgetnet.model.stack import Stack
 from forgetnet.opening import Key, Parts, open_parts
 from forgetnet.reader import Reader, now
 
@@ -63,8 +63,9 @@ class ForgetNet(Answering):
             progress=progress,
         )
         core.open()
+        self._own_key = True
         super().__init__(parts, core, Reader(parts, clock), progress=progress)
-        remarks = [f"chosen on public data, which stays: {told}" for told in stack.chosen]
+        remarks = [f"chosen, and not undone: {told}" for told in stack.chosen]
         self._memory = ModelMemory(
             parts, clock=clock, components=core.components, remarks=remarks
         )
@@ -78,10 +79,10 @@ class ForgetNet(Answering):
         path_or_url: str | Path = "memory://",
         *,
         encoder: str | Encoder | None = None,
-        task: Task = "classification",
+        task: Task | None = None,
         experts: Sequence[Expert | NeighbourExpert] | None = None,
         weights: Mapping[str, float] | None = None,
-        cap: int = CAP,
+        cap: int | None = None,
         router: Router | None = None,
         chosen: Sequence[str] = (),
         trainer: Trainer | None = None,
@@ -98,13 +99,13 @@ class ForgetNet(Answering):
         Args:
             path_or_url: folder of the model, or ``memory://``, the default.
             encoder: as in :meth:`forgetnet.Memory.open`; or a ``TableEncoder`` for rows.
-            task: ``classification`` or ``regression``.
+            task: ``classification``, the default, or ``regression``.
             experts: by default a ridge trunk over all records, one network a leaf, and the memory.
             weights: of the parts by name (``memory`` for the rows), constants or chosen on public
                 data; probabilities are averaged with them.
-            cap: most records of several subjects in a leaf.
+            cap: most records of several subjects in a leaf; 512 by default.
             router: sends records to leaves; by subject by default.
-            chosen: what was chosen on which public data, a sentence each, for receipts.
+            chosen: what was chosen on which (public) data and stays, a sentence each, for receipts.
             trainer: where leaves are trained; in this process by default.
             key: as in :meth:`forgetnet.Memory.open`; it also keys leaves and seeds.
             adopt: make a model of a memory that holds records already, for good.
@@ -131,6 +132,7 @@ class ForgetNet(Answering):
             )
             _delete_pending(parts)
             net = cls(parts, stack, trainer or Local(), clock=clock, progress=progress)
+            net._own_key = key is None
             done = True
         finally:
             if not done:
@@ -345,7 +347,7 @@ class ForgetNet(Answering):
             return self._core.digest(self.encoder.digest)
 
     def save(self, path: str | Path) -> None:
-        """Write the model to a new folder: records, experts and key.
+        """Write the model to a new folder: records, experts, and the key unless it was given.
 
         Both are then separate models: what one forgets, the other still knows.
 
@@ -353,7 +355,7 @@ class ForgetNet(Answering):
             StoreError: the folder is not empty, or can't be written.
         """
         with self._queue.quiet(), self._parts.lock:
-            copy_model(self._parts, self._core, Path(path))
+            copy_model(self._parts, self._core, Path(path), key=self._own_key)
 
 
 def _refuse_memory(parts: Parts) -> None:

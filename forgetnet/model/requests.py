@@ -7,8 +7,10 @@ once. Killed at any point, the next opening goes on from the journal.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -119,6 +121,7 @@ class Queue:
         return Pending(accepted.entry.plan.ids, future)
 
     def _start(self) -> None:
+        _RUNNING.add(self)
         self._thread = threading.Thread(target=self._run, name="forgetnet", daemon=True)
         self._thread.start()
 
@@ -225,3 +228,16 @@ class Queue:
 
 def _incomplete(why: str) -> ForgetIncomplete:
     return ForgetIncomplete(f"the forget stopped midway: {why}; the next change or opening goes on")
+
+
+_RUNNING: weakref.WeakSet[Queue] = weakref.WeakSet()
+
+
+@atexit.register
+def _leave() -> None:
+    """Stop what is being learnt when the process ends: a thread inside torch would abort it.
+
+    What was accepted is durable, and the next opening goes on with it.
+    """
+    for queue in list(_RUNNING):
+        queue.close(wait=False)

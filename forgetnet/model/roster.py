@@ -119,7 +119,8 @@ class Roster:
         self._route(list(fresh))
         ids = list(fresh)
         for start in range(0, len(ids), _BLOCK):
-            self._sum = (self._sum + _sum(self.view(ids[start : start + _BLOCK]))) % _MODULUS
+            view = self.view(ids[start : start + _BLOCK])
+            self._sum = (self._sum + _sum(view, self._salt)) % _MODULUS
         return ids
 
     def check(self, labels: Sequence[object]) -> list[Target]:
@@ -146,7 +147,7 @@ class Roster:
         """
         still = [n for n, i in enumerate(view.ids) if i in self.targets]
         gone = view.take(still)
-        self._sum = (self._sum - _sum(gone)) % _MODULUS
+        self._sum = (self._sum - _sum(gone, self._salt)) % _MODULUS
         owners = set(gone.keys)
         for i in gone.ids:
             target = self.targets.pop(i)
@@ -269,11 +270,11 @@ class Roster:
                 yield view
 
 
-def _sum(view: View) -> int:
+def _sum(view: View, salt: bytes) -> int:
     """Sum a hash of each record: an additive hash of the set, from which records can be taken."""
     total = 0
     told = view.targets.tolist() if isinstance(view.targets, np.ndarray) else view.targets
     for known, code, target in zip(view.hashes, view.codes, told, strict=True):
         body = known + code.tobytes() + canonical_json(target).encode()
-        total += int.from_bytes(hashlib.sha256(body).digest(), "big")
+        total += int.from_bytes(hashlib.sha256(salt + body).digest(), "big")
     return total

@@ -16,16 +16,15 @@ from forgetnet.model.stack import CAP, Stack, from_plain, make_stack
 
 __all__ = ["stack_for"]
 
-_TASK: Task = "classification"  # what a caller who says nothing gives
 
 
 def stack_for(
     folder: Path | None,
-    task: Task,
+    task: Task | None,
     experts: Sequence[Expert | NeighbourExpert] | None,
     *,
     weights: Mapping[str, float] | None,
-    cap: int,
+    cap: int | None,
     router: Router | None,
     chosen: Sequence[str],
 ) -> Stack:
@@ -39,8 +38,10 @@ def stack_for(
     if stack is not None:
         _check_given(stack, weights, cap, router, task=task, chosen=chosen)
         return stack
-    given: Sequence[Expert | NeighbourExpert] = _default(task) if experts is None else experts
-    return make_stack(task, given, weights=weights, cap=cap, router=router, chosen=chosen)
+    kind: Task = task or "classification"
+    given: Sequence[Expert | NeighbourExpert] = _default(kind) if experts is None else experts
+    most = CAP if cap is None else cap
+    return make_stack(kind, given, weights=weights, cap=most, router=router, chosen=chosen)
 
 
 def _default(task: Task) -> list[Expert | NeighbourExpert]:
@@ -58,10 +59,10 @@ def _stored(folder: Path | None) -> Stack | None:
 def _check_given(
     stack: Stack,
     weights: Mapping[str, float] | None,
-    cap: int,
+    cap: int | None,
     router: Router | None,
     *,
-    task: Task,
+    task: Task | None,
     chosen: Sequence[str],
 ) -> None:
     """Refuse settings that a model which exists doesn't have.
@@ -70,9 +71,9 @@ def _check_given(
         InvalidRecord: with what it has.
     """
     found: dict[str, object] = {
-        "task": stack.task if task not in {_TASK, stack.task} else None,
+        "task": stack.task if task not in {None, stack.task} else None,
         "chosen": stack.chosen if chosen and tuple(chosen) != stack.chosen else None,
-        "cap": stack.cap if cap not in {CAP, stack.cap} else None,
+        "cap": stack.cap if cap not in {None, stack.cap} else None,
         "weights": dict(stack.weights) if any(
             stack.weights.get(name) != weight for name, weight in (weights or {}).items()
         ) else None,

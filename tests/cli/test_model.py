@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from forgetnet.forget.receipt import Receipt
+
 Shell = Any  # of conftest.py, which can't be imported by name
 
 FEW = ("--expert", "ridge", "--expert", "memory")
@@ -151,7 +153,17 @@ def test_the_help_knows_the_models_own_cap() -> None:
     from forgetnet.cli import model_commands
     from forgetnet.model.stack import CAP
 
-    assert model_commands.CAP == CAP
+    assert f"by default {CAP}" in str(model_commands._CAP.help)
+
+
+def test_a_receipt_says_that_columns_were_guessed(shell: Shell, loans: Path) -> None:
+    train(shell, loans)
+    file = shell.json("forget", "--subject", "p3", "--yes")["file"]
+    assert "by a look at the first rows" in str(Receipt.load(file).statement)
+    train(replace(shell, store=shell.store.parent / "told"), loans, "--numeric", "income")
+    told = replace(shell, store=shell.store.parent / "told")
+    file = told.json("forget", "--subject", "p3", "--yes")["file"]
+    assert "by a look at" not in str(Receipt.load(file).statement)
 
 
 def test_settings_that_a_model_does_not_have_are_refused_not_left_aside(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forgetnet.errors import InvalidRecord
+from forgetnet.errors import InvalidRecord, StoreError
 from forgetnet.experts.public import PublicCorpus
 from forgetnet.experts.ridge import RidgeTrunk
 from forgetnet.experts.router import TopicRouter
@@ -99,3 +101,39 @@ def test_answers_wait_for_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
     assert receipt.status == "erased"
     torch = next(surface for surface in receipt.surfaces if surface.name == "torch")
     assert any("once more" in check.check for check in torch.verification)
+
+
+EXIT = """
+import sys
+import numpy as np
+from forgetnet import ForgetNet, TorchExpert
+draw = np.random.default_rng(0)
+vectors = draw.normal(size=(240, 8)).astype("f4")
+net = ForgetNet.open(sys.argv[1], encoder="vectors:8", experts=[TorchExpert(epochs=40)], cap=40,
+                     progress=False)
+net.fit(vectors, [f"c{n % 3}" for n in range(240)], subjects=[f"s{n % 24}" for n in range(240)])
+net.request(subject="s3")
+"""
+
+
+def test_a_process_that_ends_in_the_middle_of_training_ends_well(tmp_path: Path) -> None:
+    for n in range(3):
+        path = tmp_path / str(n)
+        done = subprocess.run(
+            [sys.executable, "-c", EXIT, str(path)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        with ForgetNet.load(path, progress=False) as net:
+            assert net.count() == 230 and not list((path / "journal").iterdir())
+
+
+def test_a_copy_has_a_key_of_its_own_only_if_the_model_has(tmp_path: Path) -> None:
+    with small("memory://") as net:
+        net.save(tmp_path / "given")
+    assert not (tmp_path / "given" / "key").exists()
+    with pytest.raises(StoreError, match="key"):
+        small(tmp_path / "given", key=None)
+    small(tmp_path / "given").close()
+    with small("memory://", key=None) as net:
+        net.save(tmp_path / "drawn")
+    small(tmp_path / "drawn", key=None).close()
