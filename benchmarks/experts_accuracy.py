@@ -20,6 +20,7 @@ from forgetnet.shards import leaves, shard_key
 Shares = npt.NDArray[np.float64]
 _SALT = bytes(32)
 _K = 16
+_ROWS = 512
 
 
 def cap_for(counts: Counter[str], wanted: int) -> int:
@@ -82,14 +83,17 @@ def _view(task: Task, codes: Codes, keys: Sequence[str], where: Sequence[int]) -
 
 def _remembered(task: Task, classes: Sequence[str]) -> Shares:
     """Answer from the nearest records."""
-    cosines = task.test.astype(np.float64) @ task.train.T.astype(np.float64)
-    best = np.argsort(-cosines, axis=1, kind="stable")[:, :_K]
-    near = [
-        [Neighbour(f"record {i}", float(cosines[n, i]), task.train_labels[i]) for i in row]
-        for n, row in enumerate(best)
-    ]
-    found: Shares = NeighbourExpert(k=_K).answer(near, classes)
-    return found
+    known = task.train.T.astype(np.float64)
+    found: list[Shares] = []
+    for start in range(0, len(task.test), _ROWS):
+        cosines = task.test[start : start + _ROWS].astype(np.float64) @ known
+        best = np.argsort(-cosines, axis=1, kind="stable")[:, :_K]
+        near = [
+            [Neighbour(f"record {i}", float(cosines[n, i]), task.train_labels[i]) for i in row]
+            for n, row in enumerate(best)
+        ]
+        found.append(NeighbourExpert(k=_K).answer(near, classes))
+    return np.concatenate(found)
 
 
 def accuracy(task: Task, epochs: int = 20) -> dict[str, float]:

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import experts_tables
 import numpy as np
 import numpy.typing as npt
 from timing import tell
 
-from forgetnet.encode import resolve_encoder
+from forgetnet.encode import TableEncoder, resolve_encoder
 
 Floats = npt.NDArray[np.float32]
 
@@ -133,6 +134,22 @@ def digits() -> Task:
     )
 
 
+def adult(folder: Path) -> Task:
+    """UCI Adult (Becker and Kohavi 1996), as it was split, its rows encoded by constants."""
+    split = experts_tables.adult(folder)
+    encoder = TableEncoder(experts_tables.NUMERIC, experts_tables.OTHERS)
+    (train, labels), (test, right) = split.train, split.test
+    owners = np.random.default_rng(0).integers(0, len(labels) // 10, len(labels))
+    return Task(
+        "Adult",
+        encoder.encode(list(encoder.to_texts(train))),
+        tuple(labels.tolist()),
+        encoder.encode(list(encoder.to_texts(test))),
+        tuple(right.tolist()),
+        tuple(f"person {number}" for number in owners),
+    )
+
+
 def tasks(data: Path, cache: Path | None) -> list[Task]:
     """Return the tasks whose data is there."""
     found = [digits()]
@@ -140,4 +157,6 @@ def tasks(data: Path, cache: Path | None) -> list[Task]:
         found.append(clinc150(data / "clinc150", cache))
     if (data / "banking77").is_dir():
         found.append(banking77(data / "banking77", cache))
+    if (data / "adult").is_dir():
+        found.append(adult(data / "adult"))
     return found
