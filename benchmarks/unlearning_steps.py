@@ -225,7 +225,7 @@ def by_hand(model: nn.Module, make: Callable[[nn.Module], Loss], steps: int) -> 
     for step in range(steps):
         optimiser.zero_grad()
         found = loss(order(32, step, "forget"), order(64, step, "retain"))
-        found.backward()  # type: ignore[no-untyped-call] # torch leaves it without annotations
+        found.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         times.append(time.process_time())
@@ -274,7 +274,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=192)
     options = parser.parse_args()
     if not is_one_thread():
-        os.execve(sys.executable, [sys.executable, *sys.argv], one_thread())  # noqa: S606 # itself
+        os.execve(sys.executable, [sys.executable, *sys.argv], one_thread())  # noqa: S606 - it starts itself again
     torch.manual_seed(0)
     start = Decoder(options.width)
     common: dict[str, Any] = {"lr": 1e-4, "batch_size": BATCH, "stop": FREE, "epochs": 1000}

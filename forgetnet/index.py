@@ -275,7 +275,7 @@ class FlatIndex:
     def _scores(self, query: Floats) -> Floats:
         """Return the float32 score of every row, by FAISS."""
         scores = np.empty(len(self._ids), np.float32)
-        inner_products = faiss.fvec_inner_products_ny  # type: ignore[attr-defined]  # no stub
+        inner_products = faiss.fvec_inner_products_ny  # type: ignore[attr-defined] # not in its annotations
         for start, rows in self._rows():
             out = scores[start : start + len(rows)]
             pointers = faiss.swig_ptr(out), faiss.swig_ptr(query), faiss.swig_ptr(rows)
