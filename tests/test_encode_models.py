@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,14 +84,56 @@ def test_the_check_finds_what_padding_does(encoder, lengths):
 
 
 def test_the_check_finds_what_small_batches_do(encoder, lengths, monkeypatch):
-    monkeypatch.setattr(sentence, "least_tokens", lambda threads: 1)
+    monkeypatch.setattr(sentence, "_LEAST_TOKENS", 1)
     if not check_company(encoder, lengths):  # its kernels decide that
         pytest.skip("on this processor small batches have the bits of large ones")
 
 
-def test_small_batches_grow_with_the_threads():
-    assert sentence.least_tokens(1) == sentence.least_tokens(8) == 32
-    assert sentence.least_tokens(64) == 256
+@pytest.mark.parametrize("threads", [2, 3])
+def test_the_number_of_threads_shows_in_no_bits(encoder, lengths, threads):
+    """Threads that shared a product cut it up by its shape, and so by a text's company."""
+    wanted = encoder.encode(lengths).tobytes()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        assert check_company(encoder, lengths) == []
+        assert encoder.encode(lengths).tobytes() == wanted
+        run, count = sentence._side_by_side()
+        assert count == threads
+        assert set(run(lambda _: torch.get_num_threads(), range(20))) == {1}
+        assert torch.get_num_threads() == threads  # the caller keeps what it had
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_product_of_few_tokens_has_the_bits_of_a_large_one():
+    """What ``_LEAST_TOKENS`` promises, at the widths of the encoders that people use."""
+    draw = torch.Generator().manual_seed(0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for rows, columns in [(384, 1536), (1536, 384), (768, 3072), (3072, 768), (1024, 1024)]:
+            weights = torch.randn(columns, rows, generator=draw)
+            many = torch.randn(600, rows, generator=draw)
+            whole = torch.nn.functional.linear(many, weights)
+            for count in [*range(sentence._LEAST_TOKENS, 200), 257, 511]:
+                some = torch.nn.functional.linear(many[:count].clone(), weights)
+                assert torch.equal(some, whole[:count]), (rows, columns, count)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_forked_process_encodes(encoder):
+    encoder.encode(["load"])
+    child = os.fork()
+    if not child:
+        signal.alarm(60)  # its parent's threads aren't there: it would wait for them without end
+        try:
+            encoder.encode(["a child's text"])
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_threads_that_share_an_encoder_get_the_same_bits(encoder, lengths):

@@ -9,7 +9,7 @@ from forgetnet.encode.choose import MINILM_SHA256, minilm, resolve_encoder
 from forgetnet.encode.contract import Encoder, VectorsOnly, check_company, check_texts
 from forgetnet.encode.hashed import HashEncoder
 from forgetnet.encode.rows import TableEncoder
-from forgetnet.encode.sentence import SentenceTransformerEncoder, least_tokens
+from forgetnet.encode.sentence import SentenceTransformerEncoder
 from forgetnet.encode.vectors import Floats, check_vectors
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "check_company",
     "check_texts",
     "check_vectors",
-    "least_tokens",
     "minilm",
     "resolve_encoder",
 ]

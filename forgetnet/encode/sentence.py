@@ -1,24 +1,31 @@
 """Sentence-transformers models, run so that a text's bits don't depend on its company.
 
-A matrix product of few rows takes another path through the processor than one of many, and
-padding changes the order in which attention is summed; both move the last bits of a vector. So a
-text runs only with texts of its own number of tokens, without padding, and never fewer than
-`least_tokens` at once. Unpadded batches also cost less than padded ones.
+Three things move the last bits of a vector. A matrix product that threads share is cut up by its
+shape, so that its sums run in another order when there are more rows (on one processor every
+product of 57 to 192 tokens differed from the larger ones); one of few rows takes another path
+through the processor; and padding changes the order in which attention is summed. So on the
+processor a batch is one thread's, with the other batches beside it on the other threads; it holds
+only texts of one number of tokens, without padding, and never fewer than ``_LEAST_TOKENS`` at once.
+That costs less than padding does.
 
 Knows models and texts; doesn't know which model a memory wants.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
+import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,26 +38,25 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-__all__ = ["SentenceTransformerEncoder", "file_sha256", "least_tokens", "need"]
+__all__ = ["SentenceTransformerEncoder", "file_sha256", "need"]
 
-_RULE = "own number of tokens, no padding, enough tokens at once, unit rows; version 1"
+_RULE = "one thread, own number of tokens, no padding, enough at once, unit rows; version 2"
 _INSTALL = "pip install 'forget-by-design[encoders]'"
 _MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
 _UNUSED_FILES = ("onnx/*", "openvino/*", "data_config.json")
-_TOKENISED_AT_ONCE = 512
+_TOKENISED_AT_ONCE = 512  # texts for each thread
+_LEAST_TOKENS = 32
+"""Tokens of the smallest batch. On one thread of the processors tried, products of up to 15 rows
+have other bits than larger ones, whatever the width of the layer."""
+_MOST_TOKENS = 4096
+"""Tokens of the largest batch, so that the working memory of many threads stays small."""
 
 Rows = npt.NDArray[np.int64]
-
-
-def least_tokens(threads: int) -> int:
-    """Return how many tokens the smallest batch needs, for its bits to be those of a large one.
-
-    The threads share the rows of a product out, and a thread that is left with fewer than four
-    takes another kernel. The largest batches seen to differ on all-MiniLM had 11 tokens on 2
-    threads, 27 on 16, 51 on 32 and 171 on 64; this is well above each.
-    """
-    return max(32, 4 * threads)
+_Batch = tuple[Rows, dict[str, Any] | str]
+"""Rows, and what the model gets for them: tensors, or the text of a row that can't be cut out."""
+_Map = Callable[..., Iterable[tuple[Rows, Floats]]]
+_STARTING = threading.Lock()
 
 
 def need(*modules: str) -> None:
@@ -141,28 +147,25 @@ class SentenceTransformerEncoder:
 
     def encode(self, texts: Sequence[str], *, progress: bool = False) -> Floats:
         """Return unit float32 rows (n, dim); the bits of a row depend on its text alone."""
-        import torch
-
         check_texts(texts)
         dim = self.dim
         out = np.zeros((len(texts), dim), dtype=np.float32)
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
         bar = progress_bar(len(texts), shown=progress)
-        with self._lock, torch.inference_mode(), bar as advance:
+        with self._lock, bar as advance:
             model = self._loaded()
-            for start in range(0, len(order), _TOKENISED_AT_ONCE):
-                rows = np.array(order[start : start + _TOKENISED_AT_ONCE])
-                for which, vectors in self._embed(model, [texts[row] for row in rows]):
+            run, threads = _side_by_side() if self.device == "cpu" else (map, 1)
+            at_once = _TOKENISED_AT_ONCE * threads
+            for start in range(0, len(order), at_once):
+                rows = np.array(order[start : start + at_once])
+                batches = self._batches(model, [texts[row] for row in rows])
+                for which, vectors in run(_vectors, repeat(model), batches):
                     out[rows[which]] = vectors
                     advance(len(which))
         return check_vectors(out, dim)
 
-    def _embed(
-        self,
-        model: SentenceTransformer,
-        texts: list[str],
-    ) -> Iterator[tuple[Rows, Floats]]:
-        """Tokenise once, then run texts of one length together; yields (positions, vectors)."""
+    def _batches(self, model: SentenceTransformer, texts: list[str]) -> Iterator[_Batch]:
+        """Tokenise once, then put texts of one length together."""
         import torch
 
         prompt = model.prompts.get(model.default_prompt_name or "") or None
@@ -171,25 +174,20 @@ class SentenceTransformerEncoder:
         others = {k: v for k, v in features.items() if k not in tensors}
         runs, loose = _runs(tensors, len(texts))
         for row in loose:
-            yield np.array([row]), np.atleast_2d(model.encode([texts[row]], batch_size=1))
+            yield np.array([row]), texts[row]
         for (begin, length), same in runs:
-            for start in range(0, len(same), self.batch_size):
-                which = same[start : start + self.batch_size]
+            most = max(1, min(self.batch_size, _MOST_TOKENS // length))
+            for start in range(0, len(same), most):
+                which = same[start : start + most]
                 filled = np.resize(which, self._rows(len(which), length))  # repeats its rows
-                batch = {
-                    k: v[filled, begin : begin + length].to(model.device)
-                    for k, v in tensors.items()
-                }
-                vectors = model({**batch, **others})["sentence_embedding"][: len(which)]
-                yield which, vectors[:, : model.truncate_dim].float().cpu().numpy()
+                cut = {k: v[filled, begin : begin + length] for k, v in tensors.items()}
+                yield which, {**cut, **others}
 
     def _rows(self, count: int, length: int) -> int:
         """Return how many rows a batch gets, for ``count`` texts of ``length`` tokens."""
-        import torch
-
         if self.device != "cpu":
             return self.batch_size
-        return max(count, -(-least_tokens(torch.get_num_threads()) // length))
+        return max(count, -(-_LEAST_TOKENS // length))
 
     def _loaded(self) -> SentenceTransformer:
         """Return the model, loading it the first time; the caller holds the lock."""
@@ -210,6 +208,51 @@ class SentenceTransformerEncoder:
                     raise Unsupported(f"{self.name} can't be loaded as an encoder") from error
             self._model.eval()
         return self._model
+
+
+def _vectors(model: SentenceTransformer, batch: _Batch) -> tuple[Rows, Floats]:
+    """Return the rows of a batch and their vectors."""
+    import torch
+
+    which, features = batch
+    with torch.inference_mode():
+        if isinstance(features, str):
+            return which, np.atleast_2d(model.encode([features], batch_size=1))
+        there = {
+            k: v.to(model.device) if isinstance(v, torch.Tensor) else v for k, v in features.items()
+        }
+        vectors = model(there)["sentence_embedding"][: len(which)]
+        return which, vectors[:, : model.truncate_dim].float().cpu().numpy()
+
+
+def _side_by_side() -> tuple[_Map, int]:
+    """Return a map that runs each call on one thread, as many beside each other as torch may use.
+
+    The threads stay, one group for each number of threads that was asked for.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    with _STARTING:
+        return _threads(threads, os.getpid()).map, threads
+
+
+@functools.cache
+def _threads(count: int, _pid: int) -> ThreadPoolExecutor:
+    """Start threads in which torch uses one thread; a forked process has none of its parent's."""
+    import torch
+
+    all_there = threading.Barrier(count)
+
+    def alone() -> None:
+        torch.get_num_threads()  # the first call in a thread takes the process's number
+        torch.set_num_threads(1)
+        all_there.wait()
+
+    pool = ThreadPoolExecutor(count, "encode", alone)
+    wait([pool.submit(int) for _ in range(count)])
+    torch.set_num_threads(count)  # threads that start later have what the last call said
+    return pool
 
 
 def _runs(

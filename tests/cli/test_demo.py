@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +46,15 @@ def test_it_passes_and_its_facts_agree_with_the_story(shell) -> None:
     after = {hit["id"] for question in facts["questions"] for hit in question["after"]}
     assert after and not after & gone
     assert [q["question"] for q in facts["unchanged"]] == list(STORY.unchanged)
+
+
+def test_it_passes_as_its_command_runs_it() -> None:
+    """With a real encoder and the threads that torch takes by itself; the tests give it one."""
+    alone = {"OMP_NUM_THREADS", "MKL_NUM_THREADS"}
+    environ = {name: value for name, value in os.environ.items() if name not in alone}
+    command = [sys.executable, "-m", "forgetnet.cli", "demo", "--json"]
+    said = subprocess.run(command, env=environ, capture_output=True, text=True, check=False).stdout
+    assert failed(json.loads(said)) == set()
 
 
 def test_it_is_readable_in_80_columns_without_colour(shell) -> None:
