@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import peft
 import pytest
 import torch
+import transformers
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -29,7 +31,6 @@ def hooks_of(model: nn.Module) -> int:
 
 
 def gpt(**settings: Any) -> Any:
-    transformers = pytest.importorskip("transformers")
     words = people()[0]
     torch.manual_seed(0)
     sizes = {"vocab_size": len(words), "n_positions": 64, "n_embd": 64, "n_layer": 2, "n_head": 2}
@@ -173,7 +174,6 @@ def test_weights_without_a_linear_layer_are_refused() -> None:
 
 
 def test_it_trains_as_peft_does() -> None:
-    peft = pytest.importorskip("peft")
     _, lost, kept, _ = people()
     method = NegateAdapter(lr=1e-2, epochs=6, rank=4, alpha=8.0, batch_size=4, grad_clip=None)
     result = method.set_params(stop=FREE).unlearn(reader(), lost, kept)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from forgetnet.errors import InvalidRecord
@@ -235,7 +236,6 @@ def test_what_is_missing_is_told_before_anything_is_done() -> None:
 
 
 def test_a_hugging_face_model_and_a_plain_one_agree() -> None:
-    transformers = pytest.importorskip("transformers")
     words, lost, kept, idk = people()
     torch.manual_seed(0)
     config = transformers.GPT2Config(

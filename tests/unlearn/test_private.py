@@ -15,11 +15,6 @@ from forgetnet.errors import InvalidRecord, Unsupported
 from forgetnet.unlearn.private import train_private
 
 
-@pytest.fixture
-def opacus() -> Any:
-    return pytest.importorskip("opacus")
-
-
 def world(size: int = 200) -> tuple[nn.Module, Any]:
     torch.manual_seed(0)
     x = torch.randn(size, 4)
@@ -52,7 +47,7 @@ def by_hand(sigma: float, rate: float, steps: int, delta: float) -> float:
     return best
 
 
-def test_epsilon_is_that_of_the_subsampled_gaussian(opacus: Any) -> None:
+def test_epsilon_is_that_of_the_subsampled_gaussian() -> None:
     model, data = world()
     found = train_private(model, data, delta=1e-4, noise_multiplier=1.1, batch_size=20, epochs=5)
     assert found.steps == 50
@@ -64,7 +59,7 @@ def test_epsilon_is_that_of_the_subsampled_gaussian(opacus: Any) -> None:
     assert any("k times epsilon" in note for note in told["notes"])
 
 
-def test_it_learns_within_its_budget_and_leaves_no_trace_of_the_library(opacus: Any) -> None:
+def test_it_learns_within_its_budget_and_leaves_no_trace_of_the_library() -> None:
     model, data = world()
     before = accuracy(model, data)
     kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -79,7 +74,7 @@ def test_it_learns_within_its_budget_and_leaves_no_trace_of_the_library(opacus: 
     assert all(torch.equal(t, kept[name]) for name, t in model.state_dict().items())
 
 
-def test_one_example_moves_one_step_by_no_more_than_the_clip(opacus: Any) -> None:
+def test_one_example_moves_one_step_by_no_more_than_the_clip() -> None:
     model, (x, y) = world(40)
     wild = x.clone()
     wild[0] *= 1e4  # an example with an enormous gradient
@@ -94,7 +89,7 @@ def test_one_example_moves_one_step_by_no_more_than_the_clip(opacus: Any) -> Non
     assert 0 < apart <= 2 * 0.5 / 40 + 1e-5
 
 
-def test_a_seed_repeats_and_none_does_not(opacus: Any) -> None:
+def test_a_seed_repeats_and_none_does_not() -> None:
     model, data = world(60)
 
     def weights(seed: int | None) -> torch.Tensor:
@@ -106,7 +101,7 @@ def test_a_seed_repeats_and_none_does_not(opacus: Any) -> None:
     assert not torch.equal(weights(None), weights(None))
 
 
-def test_what_mixes_examples_or_makes_no_sense_is_refused(opacus: Any) -> None:
+def test_what_mixes_examples_or_makes_no_sense_is_refused() -> None:
     model, data = world()
     mixing = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     with pytest.raises(Unsupported, match="BatchNorm"):
