@@ -260,16 +260,23 @@ def _learnt(office: Office, batch: Sequence[Accepted], gone: Sequence[str]) -> l
                 part.rehearse([_note(accepted, part)["note"] for accepted in batch])
         with office.lock:
             if not any(part.behind for part in office.components):
-                return [_draft(office, accepted) for accepted in batch]
+                return _drafts(office, batch)
     with office.lock:  # requests follow too closely on each other: keep them out
         for part in office.components:
             part.forget(gone)
-        return [_draft(office, accepted) for accepted in batch]
+        return _drafts(office, batch)
 
 
-def _draft(office: Office, accepted: Accepted) -> Receipt:
+def _drafts(office: Office, batch: Sequence[Accepted]) -> list[Receipt]:
+    done = {accepted.entry.name for accepted in batch}
+    others = [entry for entry in office.journal.pending() if entry.name not in done]
+    leaving = frozenset(i for entry in others for i in entry.plan.ids)
+    return [_draft(office, accepted, leaving) for accepted in batch]
+
+
+def _draft(office: Office, accepted: Accepted, leaving: frozenset[str]) -> Receipt:
     entry = accepted.entry
-    surfaces = accepted.look.after()
+    surfaces = accepted.look.after(leaving)
     for part in office.components:
         told = _note(accepted, part)
         found = part.after(entry.plan.ids, told["note"], full=accepted.look.full)

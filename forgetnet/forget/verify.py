@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -231,12 +231,17 @@ class Look:
 
     # -- after
 
-    def after(self) -> list[Surface]:
-        """Look again: what is on disk, what the store answers, what a fresh opening answers."""
+    def after(self, leaving: Collection[str] = ()) -> list[Surface]:
+        """Look again: what is on disk, what the store answers, what a fresh opening answers.
+
+        Args:
+            leaving: ids of other forgets that are under way: their rows may still be in files, and
+                are for the looks of those.
+        """
         rows = [self._asked(self.store, _ASKED)]
         searched = self._searched(self.store, _LISTED if self.again else _SEARCHED, "")
         if self.root is not None:
-            rows += self._scanned(self.root)
+            rows += self._scanned(self.root, leaving)
         if self.full and self.root is not None:
             with self.reopen() as fresh:
                 rows.append(self._asked(fresh, _REASKED))
@@ -298,7 +303,7 @@ class Look:
             )
         ]
 
-    def _scanned(self, root: Path) -> list[Check]:
+    def _scanned(self, root: Path, leaving: Collection[str]) -> list[Check]:
         fresh = [path for path in self.store.files() if path not in self.others]
         small = [root / "ledger.jsonl", root / "receipts", root / "store" / "manifest.json"]
         small.append(root / "experts")
@@ -312,7 +317,7 @@ class Look:
             self.traces,
             self.needles,
             root=root,
-            survivors=lambda i: bool(self.store.get([i])),
+            survivors=lambda i: i in leaving or bool(self.store.get([i])),
             words=self.words | _SAID,
         )
         return [

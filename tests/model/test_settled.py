@@ -17,9 +17,10 @@ from forgetnet.experts.public import PublicCorpus
 from forgetnet.experts.ridge import RidgeTrunk
 from forgetnet.experts.router import TopicRouter
 from forgetnet.experts.train import Local
+from forgetnet.forget.plan import Scope
 from forgetnet.model import ForgetNet
 from forgetnet.model import leaves as leaves_module
-from tests.model.house import KEY, NOW, torch_expert, world
+from tests.model.house import KEY, NOW, opened, torch_expert, world
 
 
 def small(path: Any, **settings: Any) -> ForgetNet:
@@ -137,3 +138,19 @@ def test_a_copy_has_a_key_of_its_own_only_if_the_model_has(tmp_path: Path) -> No
     with small("memory://", key=None) as net:
         net.save(tmp_path / "drawn")
     small(tmp_path / "drawn", key=None).close()
+
+
+def test_the_rows_of_the_next_request_are_no_residue_of_this_one(tmp_path: Path) -> None:
+    """They lie in files until their own purge, and may share a subject with what is gone."""
+    seen = world(18, subjects=5)
+    with opened(tmp_path / "m", "tree", cap=1) as net:
+        seen.learn(net, [13, 0, 1, 2, 3])
+        memory = net._memory
+        first = memory.accept(Scope(topic="work"), reason="", level="full")
+        begun = memory.begin(lambda: [first])
+        second = memory.accept(Scope(ids=(seen.ids[3],)), reason="", level="full")
+        assert seen.subjects[3] == seen.subjects[13]  # whose row is gone
+        receipts = []
+        memory.finish(begun, lambda _, receipt: receipts.append(receipt))
+        memory.finish(memory.begin(lambda: [second]), lambda _, receipt: receipts.append(receipt))
+        assert [receipt.status for receipt in receipts] == ["erased", "erased"]
