@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -19,6 +20,7 @@ from forgetnet.errors import InvalidRecord
 from forgetnet.experts.pinned import drawn, mix
 from forgetnet.unlearn.changing import Changing, Course, Ending, Hook
 from forgetnet.unlearn.config import Cost, StopRule, check_positive
+from forgetnet.unlearn.reach import backward, reached
 from forgetnet.unlearn.result import Step
 from forgetnet.unlearn.run import Run, Side, Spent
 from forgetnet.unlearn.task import Task
@@ -170,7 +172,8 @@ class Descent(Changing):
             if not self._affords(run):
                 return (self._look(run, step, told, chance, good) if told else "") or "budget"
             try:
-                told = self._step(run, optimiser, hooks, step)
+                with reached(run.model, run.scope) if step == first else nullcontext():
+                    told = self._step(run, optimiser, hooks, step)
             except Spent:  # before the optimiser moved
                 return "budget"
             if told is None:
@@ -230,7 +233,7 @@ class Descent(Changing):
         optimiser.zero_grad(set_to_none=True)
         with drawn(mix(self.seed, "step", step)):
             loss = self.objective(run, step)
-            loss.backward()  # type: ignore[no-untyped-call] # torch leaves it without annotations
+            backward(loss)
         weights = list(run.scope.values())
         bound = math.inf if self.grad_clip is None else self.grad_clip
         norm = float(torch.nn.utils.clip_grad_norm_(weights, bound))

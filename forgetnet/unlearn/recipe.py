@@ -17,6 +17,7 @@ from torch import nn
 from forgetnet.errors import InvalidRecord
 from forgetnet.experts.pinned import drawn, mix
 from forgetnet.unlearn.config import check_positive
+from forgetnet.unlearn.reach import backward
 from forgetnet.unlearn.task import Batch, Task
 
 __all__ = ["Recipe"]
@@ -101,7 +102,7 @@ class Recipe:
             optimiser.zero_grad(set_to_none=True)
             with drawn(mix(seed, "step", step)):
                 loss = task.loss(model, batch).mean()
-                loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
+                backward(loss)
             if self.grad_clip is not None:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), self.grad_clip)
             optimiser.step()

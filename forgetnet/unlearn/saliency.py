@@ -17,6 +17,7 @@ from forgetnet.errors import InvalidRecord
 from forgetnet.unlearn.changing import Hook
 from forgetnet.unlearn.config import Budget, Cost, check_positive
 from forgetnet.unlearn.descent import Descent
+from forgetnet.unlearn.reach import backward
 from forgetnet.unlearn.registry import register
 from forgetnet.unlearn.result import UnlearnResult
 from forgetnet.unlearn.run import Run
@@ -50,7 +51,7 @@ class Masked(Hook):
             for first in range(0, size, run.batch_size):
                 chosen = list(range(first, min(first + run.batch_size, size)))
                 loss = run.loss(run.take("forget", chosen)).sum()
-                loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
+                backward(loss)
         pulls = {
             name: (torch.zeros_like(p) if p.grad is None else p.grad.detach().abs())
             for name, p in run.scope.items()

@@ -20,6 +20,7 @@ from torch.nn import functional
 from forgetnet.errors import InvalidRecord
 from forgetnet.unlearn.config import Cost, check_positive
 from forgetnet.unlearn.descent import Descent
+from forgetnet.unlearn.reach import backward
 from forgetnet.unlearn.registry import register
 from forgetnet.unlearn.run import Run
 from forgetnet.unlearn.task import Task
@@ -113,7 +114,7 @@ class WHP(Descent):
             batch = run.batch("forget", step)
             run.count(batch)
             loss = run.task.loss(copied, batch).mean()
-            loss.backward()  # type: ignore[no-untyped-call] # torch leaves it without annotations
+            backward(loss)
             optimiser.step()
         return copied
 

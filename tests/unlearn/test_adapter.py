@@ -13,9 +13,16 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from forgetnet.errors import InvalidRecord, Unsupported
-from forgetnet.unlearn import CausalLMTask, NegateAdapter, StopRule
+from forgetnet.unlearn import (
+    CausalLMTask,
+    GradientDifference,
+    NegateAdapter,
+    SaliencyMask,
+    StopRule,
+)
 from forgetnet.unlearn.config import Budget
 from forgetnet.unlearn.lowrank import attach
+from forgetnet.unlearn.result import state_digest
 from forgetnet.unlearn.run import Run
 from tests.unlearn.toys import mean_loss, people, reader
 
@@ -35,6 +42,20 @@ def gpt(**settings: Any) -> Any:
     torch.manual_seed(0)
     sizes = {"vocab_size": len(words), "n_positions": 64, "n_embd": 64, "n_layer": 2, "n_head": 2}
     return transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes, **settings)).eval()
+
+
+def checkpointing(model: Any, reentrant: bool) -> None:
+    newer = hasattr(model, "activation_checkpointing_enable")  # its name since transformers 5
+    switch = "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable"
+    getattr(model, switch)({"use_reentrant": reentrant})
+
+
+def with_lora(**settings: Any) -> tuple[Any, Any]:
+    """A model with peft's adapters on it, and the same one as peft sees it."""
+    model = gpt(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+    names = ["c_attn", "c_proj", "c_fc"]
+    config = peft.LoraConfig(r=4, target_modules=names, fan_in_fan_out=True, **settings)
+    return model, peft.get_peft_model(model, config)
 
 
 def test_an_adapter_adds_its_product_and_merging_it_is_the_same() -> None:
@@ -127,9 +148,7 @@ def test_adapters_are_trained_under_gradient_checkpointing(reentrant: bool) -> N
     _, lost, kept, _ = people()
     plain = gpt(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
     saving = copy.deepcopy(plain)
-    newer = hasattr(saving, "activation_checkpointing_enable")  # its name since transformers 5
-    switch = "activation_checkpointing_enable" if newer else "gradient_checkpointing_enable"
-    getattr(saving, switch)({"use_reentrant": reentrant})
+    checkpointing(saving, reentrant)
     saving.disable_input_require_grads()  # older versions don't see to it
     method = NegateAdapter(lr=1e-2, epochs=2, batch_size=8, stop=FREE, mode="train")
     results = [method.unlearn(model, lost, kept) for model in (plain, saving)]
@@ -165,6 +184,89 @@ def test_adapters_that_get_no_gradient_are_told_of() -> None:
         NegateAdapter().unlearn(model, data, data, inplace=True)
     assert hooks_of(model) == 0
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+LORA = GradientDifference(
+    lr=1e-2, epochs=2.0, batch_size=8, params=(r".*lora_.*",), mode="train", stop=FREE
+)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # by peft
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_adapters_of_peft_change_under_gradient_checkpointing(reentrant: bool) -> None:
+    _, lost, kept, _ = people()
+    results = []
+    for saves in (False, True):
+        inner, model = with_lora()
+        if saves:
+            checkpointing(inner, reentrant)
+        results.append(LORA.unlearn(model, lost, kept))
+    for result in results:
+        assert len(result.changed) == 2 * 8  # A and B beside four Conv1D in each of two blocks
+        assert all(change.norm > 0.0 for change in result.changed)
+        assert mean_loss(result.model, lost) > result.history[0].forget + 0.1  # type: ignore[operator] # looked at
+    for name, tensor in results[0].model.state_dict().items():
+        other = results[1].model.state_dict()[name]
+        torch.testing.assert_close(tensor, other, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+@pytest.mark.parametrize("masked", [False, True])
+def test_adapters_of_peft_that_checkpointing_cuts_off_are_told_of(masked: bool) -> None:
+    _, lost, kept, _ = people()
+    inner, model = with_lora()
+    checkpointing(inner, reentrant=True)
+    inner.disable_input_require_grads()  # as older versions leave it
+    before = state_digest(model)
+    method: Any = LORA
+    if masked:
+        method = SaliencyMask(inner=LORA.set_params(params=(".*",)), params=LORA.params)
+    with pytest.raises(Unsupported, match="enable_input_require_grads"):
+        method.unlearn(model, lost, kept, inplace=True)
+    assert state_digest(model) == before
+    inner.enable_input_require_grads()  # what it says helps
+    assert all(change.norm > 0.0 for change in LORA.unlearn(model, lost, kept).changed)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_a_block_that_is_cut_off_is_told_of_though_the_head_learns() -> None:
+    torch.manual_seed(0)
+    data = torch.randn(6, 4), torch.arange(6) % 3
+    model = Blocks()
+    with pytest.raises(Unsupported, match=r"2 parameters got no gradient, block\.0\.weight"):
+        GradientDifference().unlearn(model, data, data)
+    assert not any(m._forward_pre_hooks for m in model.modules())
+    result = GradientDifference(params=("head.*",)).unlearn(model, data, data)
+    assert {change.name for change in result.changed} == {"head.weight", "head.bias"}
+
+
+def test_what_runs_under_gradients_and_is_not_asked_may_stay_as_it_is() -> None:
+    class Aside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.pooled, self.never = (nn.Linear(4, 3) for _ in range(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.pooled(x)
+            found: torch.Tensor = self.head(x)
+            return found
+
+    torch.manual_seed(0)
+    data = torch.randn(6, 4), torch.arange(6) % 3
+    changed = GradientDifference().unlearn(Aside(), data, data).changed
+    assert {c.name for c in changed if c.norm > 0.0} == {"head.weight", "head.bias"}
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+def test_adapters_of_peft_that_are_frozen_are_refused() -> None:
+    _, lost, kept, _ = people()
+    _, model = with_lora(inference_mode=True)
+    with pytest.raises(InvalidRecord, match=r"requires_grad_\(True\)"):
+        LORA.unlearn(model, lost, kept)
+    _, model = with_lora()
+    with pytest.raises(InvalidRecord, match=r"matches no trainable parameter.*lora_A"):
+        LORA.set_params(params=(r".*c_attn\.base_layer.*",)).unlearn(model, lost, kept)
 
 
 def test_weights_without_a_linear_layer_are_refused() -> None:
