@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from forgetnet.unlearn.change import changes
 from forgetnet.unlearn.config import Budget, Guarantee, StopRule
+from forgetnet.unlearn.identity import digests, joint_digest
 from forgetnet.unlearn.progress import Checkpoint
 from forgetnet.unlearn.result import Step, UnlearnResult, state_digest
 from forgetnet.unlearn.run import Run, Spent, device_of
@@ -98,6 +99,11 @@ def write_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in state.items():
             own[name].copy_(tensor)
+
+
+def _names_of(task: Task, data: Mapping[str, Any]) -> dict[str, str]:
+    """Return a digest of each set, whose order counts."""
+    return {name: joint_digest(*digests(task, given)) for name, given in data.items()}
 
 
 @contextmanager
@@ -190,7 +196,8 @@ class Changing(Unlearner):
             "method": self.name,
             "settings": self.to_plain(),
             "start": before,
-            "sizes": {name: chosen.size(data) for name, data in run.data.items()},
+            "task": chosen.name,
+            "data": {} if checkpoint is None else _names_of(chosen, run.data),
             "hooks": [hook.identity() for hook in hooks],
         }
         course = Course(Checkpoint(checkpoint, identity), callbacks, resume, hooks)

@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
 from forgetnet.files import shred, write_durable
 from forgetnet.unlearn.config import Cost
+from forgetnet.unlearn.identity import joint_digest, tensors_digest
 from forgetnet.unlearn.result import Step
 from forgetnet.unlearn.run import Run
 
 __all__ = ["Checkpoint"]
 
-_TENSORS, _RECORD = "checkpoint.safetensors", "checkpoint.json"
+_FILE = "checkpoint.safetensors"
 
 
 class Checkpoint:
@@ -56,18 +58,19 @@ class Checkpoint:
             for key, moment in optimiser.state.get(parameter, {}).items():
                 if moment is not None:
                     tensors[f"{key}/{name}"] = torch.as_tensor(moment).detach().cpu().contiguous()
-        record = {
-            "identity": self._identity,
-            "step": step,
-            "cost": run.cost.to_plain(),
-            "history": [asdict(look) for look in run.history],
-        }
+        record = json.dumps(
+            {
+                "identity": self._identity,
+                "step": step,
+                "cost": run.cost.to_plain(),
+                "history": [asdict(look) for look in run.history],
+            }
+        )
+        # One file, so that a crash leaves this look or the one before; damage is told by the sum.
+        told = {"record": record, "sum": joint_digest(record, tensors_digest(tensors))}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            # The record names the step of its tensors: what is torn between the two is told.
-            body = save(tensors, metadata={"step": str(step)})
-            write_durable(self._folder / _TENSORS, body)
-            write_durable(self._folder / _RECORD, json.dumps(record).encode())
+            write_durable(self._folder / _FILE, save(tensors, metadata=told))
         except OSError as error:
             raise StoreError(f"can't write to {self._folder}: {error.strerror}") from error
 
@@ -76,41 +79,43 @@ class Checkpoint:
 
         Raises:
             InvalidRecord: the folder is that of another run.
-            StoreCorrupt: it can't be read.
+            StoreCorrupt: it can't be read, or isn't what was written.
         """
-        if self._folder is None or not (self._folder / _RECORD).exists():
+        if self._folder is None or not (self._folder / _FILE).exists():
             return 0
         try:
-            record = json.loads((self._folder / _RECORD).read_bytes())
-            body = (self._folder / _TENSORS).read_bytes()
-            length = int.from_bytes(body[:8], "little")
-            stored = int(json.loads(body[8 : 8 + length])["__metadata__"]["step"])
-            tensors = load(body)
-            identity, step = record["identity"], int(record["step"])
-            history = [Step(**look) for look in record["history"]]
-            cost = Cost(**record["cost"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreCorrupt(f"{self._folder} holds no checkpoint; remove it") from error
-        if identity != self._identity:
+            tensors, record = _read(self._folder / _FILE)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise StoreCorrupt(
+                f"{self._folder} holds no whole checkpoint; remove it to begin anew"
+            ) from error
+        if record["identity"] != self._identity:
             raise InvalidRecord(
                 f"{self._folder} is of another run (method, settings, model or data differ); name "
                 "another folder, or give what that run was given"
             )
-        if stored != step:  # the tensors are one look ahead of the record: begin again
-            return 0
         run.put_back({name: tensors[f"weights/{name}"] for name in run.moving()})
         learnt = {n.removeprefix("carried/"): t for n, t in tensors.items() if "carried/" in n[:8]}
         run.carried = {name: tensor.to(run.device) for name, tensor in learnt.items()}
         _moments(optimiser, run.scope, tensors)
-        run.history[:] = history
-        run.cost = cost
-        return step
+        run.history[:] = [Step(**look) for look in record["history"]]
+        run.cost = Cost(**record["cost"])
+        return int(record["step"])
 
     def clear(self) -> None:
         """Shred what was written: the run is over, and a checkpoint knows what it forgot."""
         if self._folder is not None:
-            for name in (_RECORD, _TENSORS):
-                shred(self._folder / name)
+            shred(self._folder / _FILE)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    body = path.read_bytes()
+    length = int.from_bytes(body[:8], "little")
+    told = json.loads(body[8 : 8 + length])["__metadata__"]
+    tensors = load(body)
+    if told["sum"] != joint_digest(told["record"], tensors_digest(tensors)):
+        raise ValueError("damaged")
+    return tensors, json.loads(told["record"])
 
 
 def _moments(

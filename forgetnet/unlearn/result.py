@@ -6,7 +6,6 @@ say.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from forgetnet.errors import StoreError
 from forgetnet.unlearn.change import Change
 from forgetnet.unlearn.config import Cost, Guarantee
+from forgetnet.unlearn.identity import tensors_digest
 
 __all__ = ["Step", "UnlearnResult", "state_digest"]
 
@@ -49,12 +49,7 @@ class Step:
 
 def state_digest(model: nn.Module) -> str:
     """Hash all parameters and buffers by name: equal for equal bits."""
-    total = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        plain = tensor.detach().cpu().contiguous()
-        total.update(f"{name}\0{plain.dtype}\0{tuple(plain.shape)}\0".encode())
-        total.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+    return tensors_digest(model.state_dict())
 
 
 @dataclass

@@ -1,0 +1,136 @@
+"""Where a run stood is found again to the bit, or refused: never taken for something else."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
+from forgetnet.unlearn import GradientDifference, IdkFineTune, StopRule
+from forgetnet.unlearn.result import state_digest
+from tests.contract.unlearning import CLASSES, Data, digits, small
+
+FORGET, RETAIN, HOLDOUT = digits()
+NAME = "checkpoint.safetensors"
+KIND = GradientDifference(lr=1e-3, epochs=8.0, stop=StopRule(None, None, every=2, probe=8))
+
+
+class Cut(Exception):
+    """What ends a run midway."""
+
+
+def model() -> Any:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return small()
+
+
+def cut_short(folder: Path, kind: Any = KIND, data: tuple[Data, Data] = (FORGET, RETAIN)) -> None:
+    def stop(look: Any, _model: Any) -> None:
+        if look.step >= 4:
+            raise Cut
+
+    with pytest.raises(Cut):
+        kind.unlearn(model(), *data, checkpoint=folder, callbacks=[stop])
+
+
+def resume(folder: Path, kind: Any = KIND, data: tuple[Data, Data] = (FORGET, RETAIN)) -> Any:
+    return kind.unlearn(model(), *data, checkpoint=folder, resume=True)
+
+
+@pytest.fixture(scope="module")
+def whole() -> Any:
+    return KIND.unlearn(model(), FORGET, RETAIN)
+
+
+def lengths(body: bytes) -> Sequence[int]:
+    """One of each kind: within the length, the header, each tensor, and at each border."""
+    header = 8 + int.from_bytes(body[:8], "little")
+    inside = [header + (len(body) - header) * part // 16 for part in range(16)]
+    return sorted({0, 1, 7, 8, 9, header // 2, header - 1, *inside, len(body) - 1})
+
+
+def test_a_torn_checkpoint_is_told_of_and_the_model_is_as_it_was(
+    tmp_path: Path, whole: Any
+) -> None:
+    cut_short(tmp_path)
+    body = (tmp_path / NAME).read_bytes()
+    given = model()
+    for length in lengths(body):
+        (tmp_path / NAME).write_bytes(body[:length])
+        with pytest.raises(StoreCorrupt, match="remove it to begin anew"):
+            KIND.unlearn(given, FORGET, RETAIN, checkpoint=tmp_path, resume=True, inplace=True)
+        assert state_digest(given) == whole.before
+    (tmp_path / NAME).write_bytes(body)
+    assert resume(tmp_path).after == whole.after
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_byte_is_told_of_wherever_it_is(tmp_path: Path) -> None:
+    cut_short(tmp_path)
+    body = (tmp_path / NAME).read_bytes()
+    header = 8 + int.from_bytes(body[:8], "little")
+    draw = random.Random(0)
+    for place in [*draw.sample(range(header), 60), *draw.sample(range(header, len(body)), 60)]:
+        harmed = bytearray(body)
+        harmed[place] ^= 1 << draw.randrange(8)
+        (tmp_path / NAME).write_bytes(harmed)
+        with pytest.raises(StoreCorrupt):
+            resume(tmp_path)
+    for foreign in (b"{}", b"\0" * 100, b"\x02" + b"\0" * 7 + b"[]", body + b"\0"):
+        (tmp_path / NAME).write_bytes(foreign)
+        with pytest.raises(StoreCorrupt):
+            resume(tmp_path)
+
+
+def test_with_nothing_there_it_begins(tmp_path: Path, whole: Any) -> None:
+    assert resume(tmp_path / "nowhere").after == whole.after
+    cut_short(tmp_path)
+    (tmp_path / NAME).unlink()
+    assert resume(tmp_path).after == whole.after
+
+
+def test_other_data_of_the_same_size_is_refused(tmp_path: Path, whole: Any) -> None:
+    cut_short(tmp_path)
+    inputs, labels = (FORGET[0].clone(), FORGET[1].clone())
+    inputs[3, 5] += 1e-6
+    labels[3] = (labels[3] + 1) % CLASSES
+    swapped = torch.tensor([1, 0, *range(2, len(RETAIN[1]))])
+    for other in (
+        ((inputs, FORGET[1]), RETAIN),
+        ((FORGET[0], labels), RETAIN),
+        (FORGET, (RETAIN[0][swapped], RETAIN[1][swapped])),
+    ):
+        with pytest.raises(InvalidRecord, match="another run"):
+            resume(tmp_path, data=other)
+    assert resume(tmp_path).after == whole.after
+
+
+def test_other_settings_another_start_and_other_alternatives_are_refused(tmp_path: Path) -> None:
+    cut_short(tmp_path / "a")
+    with pytest.raises(InvalidRecord, match="another run"):
+        resume(tmp_path / "a", KIND.set_params(lr=2e-3))
+    moved = model()
+    with torch.no_grad():
+        moved[2].bias[0] += 1.0
+    with pytest.raises(InvalidRecord, match="another run"):
+        KIND.unlearn(moved, FORGET, RETAIN, checkpoint=tmp_path / "a", resume=True)
+    one, two = ((FORGET[0], torch.full_like(FORGET[1], label)) for label in (0, 1))
+    kind = IdkFineTune(alternatives=one, lr=1e-3, epochs=8.0, stop=KIND.stop)
+    cut_short(tmp_path / "b", kind)
+    with pytest.raises(InvalidRecord, match="another run"):
+        resume(tmp_path / "b", kind.set_params(alternatives=two))
+
+
+def test_a_folder_that_cannot_be_written_ends_the_run_and_puts_back(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    given = model()
+    before = state_digest(given)
+    with pytest.raises(StoreError, match="can't write"):
+        KIND.unlearn(given, FORGET, RETAIN, checkpoint=tmp_path / "file", inplace=True)
+    assert state_digest(given) == before
