@@ -5,6 +5,7 @@ from forgetnet.unlearn.alignment import AlignmentCalibration
 from forgetnet.unlearn.alternatives import DPO, IdkFineTune
 from forgetnet.unlearn.amnesiac import Amnesiac, UpdateTrace
 from forgetnet.unlearn.causal import CausalLMTask, encode_pairs
+from forgetnet.unlearn.collect import Collected, collect
 from forgetnet.unlearn.config import Budget, Cost, StopRule
 from forgetnet.unlearn.contrastive import ContrastiveTask
 from forgetnet.unlearn.dampen import SSD, Fisher
@@ -40,6 +41,7 @@ __all__ = [
     "CausalLMTask",
     "ClassPruning",
     "ClassificationTask",
+    "Collected",
     "ContrastiveTask",
     "Cost",
     "DeltaGrad",
@@ -65,6 +67,7 @@ __all__ = [
     "Unlearner",
     "UpdateTrace",
     "available",
+    "collect",
     "encode_pairs",
     "get",
     "record_training",

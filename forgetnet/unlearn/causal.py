@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from forgetnet.errors import InvalidRecord
-from forgetnet.unlearn.task import Batch, precise
+from forgetnet.unlearn.task import Answers, Batch, precise
 
 __all__ = ["IGNORED", "CausalLMTask", "encode_pairs", "token_mask"]
 
@@ -33,6 +33,7 @@ class CausalLMTask:
         pad: the id that pads; what it is changes no loss.
     """
 
+    answers: ClassVar[Answers] = "tokens"
     pad: int = 0
     name: str = "causal"
 
@@ -124,6 +125,10 @@ class CausalLMTask:
     def tokens(self, batch: Batch) -> int:
         """Count the labelled tokens."""
         return int((batch["labels"][:, 1:] != IGNORED).sum())
+
+    def counts(self, batch: Batch) -> Tensor:
+        """Return (n,) numbers of labelled tokens."""
+        return (batch["labels"][:, 1:] != IGNORED).sum(dim=1)
 
 
 def token_mask(batch: Batch, over: Literal["unpadded", "labelled"]) -> Tensor | None:

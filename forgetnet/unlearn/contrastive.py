@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch.nn import functional
 from forgetnet.errors import InvalidRecord
 from forgetnet.geometry import lorentz
 from forgetnet.unlearn.config import check_positive
-from forgetnet.unlearn.task import Batch, PairedData, precise, size_of
+from forgetnet.unlearn.task import Answers, Batch, PairedData, precise, size_of
 
 __all__ = ["ContrastiveTask", "Views", "exterior_angle"]
 
@@ -74,6 +74,7 @@ class ContrastiveTask(PairedData):
         temperature: what distances are divided by.
     """
 
+    answers: ClassVar[Answers] = "numbers"
     bank: Tensor = field(repr=False)
     geometry: Geometry = "euclidean"
     temperature: float = 1.0

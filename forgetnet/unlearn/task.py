@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch.nn import functional
 from forgetnet.errors import InvalidRecord
 
 __all__ = [
+    "Answers",
     "Batch",
     "ClassificationTask",
     "PairedData",
@@ -32,6 +33,8 @@ __all__ = [
 
 Batch = Mapping[str, Tensor]
 """Tensors by name, the first dimension that of the examples."""
+Answers = Literal["classes", "tokens", "numbers"]
+"""What the answer to an example is: one of some classes, a row of tokens, or no choice at all."""
 
 
 class Task(Protocol):
@@ -40,6 +43,11 @@ class Task(Protocol):
     @property
     def name(self) -> str:
         """A short constant name."""
+        ...
+
+    @property
+    def answers(self) -> Answers:
+        """What an example's answer is; all but ``numbers`` have likelihoods of choices."""
         ...
 
     def size(self, data: Any) -> int:
@@ -94,6 +102,10 @@ class Task(Protocol):
         """Count what is predicted: labelled tokens, or examples."""
         ...
 
+    def counts(self, batch: Batch) -> Tensor:
+        """Return (n,) how many rows of :meth:`logits` each example has, in the batch's order."""
+        ...
+
 
 def _as_tensor(values: Any) -> Tensor:
     if isinstance(values, Tensor):
@@ -114,6 +126,10 @@ def size_of(batch: Batch) -> int:
 
 class PairedData:
     """Data of inputs and targets: a pair of arrays, or a sequence of pairs such as a Dataset."""
+
+    def counts(self, batch: Batch) -> Tensor:
+        """Return (n,) ones."""
+        return torch.ones(size_of(batch), dtype=torch.long)
 
     def size(self, data: Any) -> int:
         """Count the examples.
@@ -144,6 +160,7 @@ class PairedData:
 class ClassificationTask(PairedData):
     """Inputs and whole-number labels; the model returns (n, classes) logits."""
 
+    answers: ClassVar[Answers] = "classes"
     name: str = "classification"
 
     def batch(self, data: Any, positions: Sequence[int], device: torch.device) -> Batch:
@@ -200,6 +217,7 @@ class ClassificationTask(PairedData):
 class RegressionTask(PairedData):
     """Inputs and numbers; the model returns (n, t) numbers, and a loss is half a squared error."""
 
+    answers: ClassVar[Answers] = "numbers"
     name: str = "regression"
 
     def batch(self, data: Any, positions: Sequence[int], device: torch.device) -> Batch:
