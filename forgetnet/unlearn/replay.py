@@ -28,6 +28,12 @@ from forgetnet.unlearn.unlearner import scope_of, unfit
 
 __all__ = ["DeltaGrad", "StepTrace", "quasi_hessian", "record_training"]
 
+_STRAIN = 0.05
+_DRIFTED = (
+    "the replay drifted (strain {:.2g}), so it may not have come ten times nearer to retraining; a "
+    "shorter period= costs more and drifts less"
+)
+
 
 @dataclass
 class StepTrace:
@@ -162,9 +168,13 @@ class DeltaGrad(Changing):
 
     In ``burn_in`` steps and in every ``period``-th after these, gradients are true and give a pair
     (w' - w_t, g' - g_t). Else g_t + B (w' - w_t) stands for the gradient of the whole batch at w',
-    from which the true gradients of the forget set are taken out. Where ``lr`` times the largest
-    curvature is above about 1, B's guess at directions it hasn't seen makes the replay overshoot,
-    and it comes out much less near.
+    from which the true gradients of the forget set are taken out.
+
+    Between two true steps the replay drifts in directions that B hasn't seen, the steepest first.
+    How far is told at no cost by the true steps, where B can be compared: the strain is the mean of
+    (T_0 - 1) lr |B (w' - w_t) - (g' - g_t)| / |w' - w_t|. With one up to 0.05, replays of logistic
+    regressions came out ten times nearer to retraining than the model was, or more; above it, many
+    didn't, and a note says so. A shorter period lowers it, as a smaller ``lr`` would have.
 
     Attributes:
         trace: of the training, by :func:`record_training`; the model must be what came out of it.
@@ -224,12 +234,15 @@ class DeltaGrad(Changing):
         places = _places(trace, run)
         look(run, course, 0)
         with pinned():
-            now = self._replay(run, trace, places, weights)
+            now, strain = self._replay(run, trace, places, weights)
         if not bool(now.isfinite().all()):
             _write_flat(weights, trace.weights[-1].to(run.device))
             return Ending("not_finite")
         stopping = look(run, course, len(trace.batches))
-        return Ending("callback" if stopping else "done")
+        notes = self.notes()
+        if strain > _STRAIN:
+            notes += (_DRIFTED.format(strain),)
+        return Ending("callback" if stopping else "done", notes=notes)
 
     def _replay(
         self,
@@ -237,7 +250,9 @@ class DeltaGrad(Changing):
         trace: StepTrace,
         places: list[tuple[Side, int]],
         weights: list[nn.Parameter],
-    ) -> Tensor:
+    ) -> tuple[Tensor, float]:
+        """Return the weights at the end, and the strain."""
+        missed: list[float] = []
         moves: list[Tensor] = []
         turns: list[Tensor] = []
         true = set(self._true_steps(len(trace.batches)))
@@ -254,6 +269,9 @@ class DeltaGrad(Changing):
                 whole = (left + taken) / len(batch) + trace.decay * now
                 move, turn = now - old, whole - pull
                 if float(move @ turn) > 0.0:
+                    if step > self.burn_in and moves:
+                        wrong = (quasi_hessian(moves, turns, move) - turn).norm() / move.norm()
+                        missed.append(trace.lr * float(wrong))
                     moves, turns = [*moves, move][-self.memory :], [*turns, turn][-self.memory :]
             else:
                 whole = pull + quasi_hessian(moves, turns, now - old)
@@ -261,11 +279,9 @@ class DeltaGrad(Changing):
             if kept:
                 now = now - trace.lr * (left / len(kept) + trace.decay * now)
         _write_flat(weights, now)
-        return now
+        return now, (self.period - 1) * sum(missed) / max(1, len(missed))
 
-    def _sum(
-        self, run: Run, side: Side, places: list[int], weights: list[nn.Parameter]
-    ) -> Tensor:
+    def _sum(self, run: Run, side: Side, places: list[int], weights: list[nn.Parameter]) -> Tensor:
         """Return the sum of the gradients of some examples."""
         total = torch.zeros_like(_flat(weights))
         with torch.enable_grad():

@@ -88,6 +88,27 @@ def test_a_replay_comes_ten_times_nearer_to_retraining(batch_size: int | None) -
     assert result.cost.backwards < 0.5 * everything
 
 
+@pytest.mark.parametrize("count", [1, 3, 16])
+@pytest.mark.parametrize("batch_size", [None, 64])
+def test_a_replay_that_drifts_too_far_to_be_ten_times_nearer_says_so(
+    count: int, batch_size: int | None
+) -> None:
+    few = FORGET[0][:count], FORGET[1][:count]
+    silent = 0
+    for lr in (0.1, 0.3, 0.5, 1.0):
+        model, trace = record_training(
+            linear(), joined(few, RETAIN), lr=lr, steps=80, decay=1e-2, batch_size=batch_size
+        )
+        truth = flat(DeltaGrad(trace=trace, burn_in=80).unlearn(model, few, RETAIN).model)
+        for period in (2, 3, 5):
+            result = DeltaGrad(trace=trace, period=period).unlearn(model, few, RETAIN)
+            gain = (flat(model) - truth).norm() / (flat(result.model) - truth).norm()
+            told = any("drifted" in note for note in result.notes)
+            assert told or gain > 10.0, (lr, period)
+            silent += not told
+    assert silent >= (2 if batch_size else 6)  # and it isn't said of all
+
+
 def test_the_quasi_newton_matrix_fulfils_the_secant_equation() -> None:
     draw = torch.Generator().manual_seed(0)
     root = torch.randn(6, 6, generator=draw, dtype=torch.float64)
@@ -178,7 +199,7 @@ def test_fisher_noise_is_widest_where_what_is_kept_does_not_care() -> None:
     result = Fisher(alpha=1e-12, stop=StopRule(None, None)).unlearn(LEARNT, FORGET, RETAIN)
     scores = importance(run_of(LEARNT), "retain", "example")["0.weight"]
     moved = (dict(result.model.named_parameters())["0.weight"] - LEARNT[0].weight).detach().abs()
-    width = (1e-12 ** 0.25 * scores.clamp(min=1e-30) ** -0.25).clamp(max=0.1)
+    width = (1e-12**0.25 * scores.clamp(min=1e-30) ** -0.25).clamp(max=0.1)
     assert float((moved / width).square().mean()) == pytest.approx(1.0, rel=0.1)
 
 
