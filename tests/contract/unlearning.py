@@ -257,12 +257,7 @@ CASES = [
     ),
     Case("idk", lambda _: toy(IdkFineTune(lr=1e-3, epochs=8.0, alternatives=_otherwise()))),
     Case("dpo", lambda _: toy(DPO(lr=1e-3, epochs=8.0, alternatives=_otherwise()))),
-    Case(
-        "rmu",  # misdirects, which on two layers need not show in the loss
-        lambda _: toy(RMU(module="0", lr=1e-3, epochs=8.0, coefficient=5.0, retain_weight=10.0)),
-        narrow=r"0\..*",
-        lowers=False,
-    ),
+    Case("rmu", lambda _: toy(RMU(module="2", lr=1e-3, epochs=8.0)), narrow=r"0\..*"),
     Case("whp", lambda _: toy(WHP(lr=3e-3, epochs=8.0, reinforce_lr=1e-3, stop=EARLY))),
     Case("negate_adapter", lambda _: toy(NegateAdapter(lr=3e-3, epochs=12.0))),
     Case("amnesiac", _amnesiac, narrow=None, looks=0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from forgetnet.unlearn import RMU, CausalLMTask, ClassificationTask, StopRule
 from forgetnet.unlearn.config import Budget
 from forgetnet.unlearn.rmu import activations, apart
 from forgetnet.unlearn.run import Run
+from tests.contract.unlearning import CASES, digits
 from tests.unlearn.toys import mean_loss, people, reader
 
 FREE = StopRule(forget_loss=None, retain_increase=None)
@@ -105,6 +107,35 @@ def test_it_forgets_leaves_no_hook_and_gives_the_same_bits_for_the_same_seed() -
     assert hooks_of(first.model) == hooks_of(model) == 0
     assert mean_loss(first.model, lost) > mean_loss(model, lost) + 1.0
     assert mean_loss(first.model, kept) < mean_loss(model, kept) + 0.5
+
+
+@pytest.mark.parametrize("tokens", ["unpadded", "labelled"])
+def test_by_default_the_control_vector_is_as_long_as_what_it_replaces(tokens: Any) -> None:
+    _, lost, kept, _ = people()
+    model, task = reader(), CausalLMTask()
+    method = RMU(module="narrow", tokens=tokens, batch_size=3)
+    scope, data = dict(model.named_parameters()), {"forget": lost, "retain": kept}
+    run = Run(model, task, data, scope, 0, 3, torch.device("cpu"), FREE, Budget())
+    method.begin(run)
+    lengths: list[float] = []
+    for row in lost[:3]:  # each alone, so that no padding is there to be counted
+        batch = task.batch([row], [0], torch.device("cpu"))
+        with torch.no_grad():
+            found = activations(reader(), "narrow", task, batch)[0]
+        counts = torch.tensor(row["labels"]) != -100
+        lengths += (found[counts] if tokens == "labelled" else found).norm(dim=-1).tolist()
+    expected = sum(lengths) / len(lengths)
+    assert float(run.kept["control"].norm()) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_with_defaults_a_classifier_loses_the_answers_and_keeps_the_others(seed: int) -> None:
+    forget, retain, _ = digits()
+    case = next(case for case in CASES if case.name == "rmu").make(Path())
+    result = case.unlearner.set_params(seed=seed).unlearn(case.model, forget, retain)
+    before, after = (mean_loss(m, forget, ClassificationTask()) for m in (case.model, result.model))
+    assert after - before > 0.3
+    assert mean_loss(result.model, retain, ClassificationTask()) < 0.05
 
 
 def test_hooks_are_gone_after_an_error_too() -> None:
