@@ -251,10 +251,11 @@ class Descent(Changing):
     def _reason(self, run: Run, look: Step, chance: float) -> str:
         """Say why to stop here; nothing where there is no reason."""
         first, rule = run.history[0], self.stop
-        if look.forget is not None and not math.isfinite(look.forget):
+        told = [value for value in (look.forget, look.retain) if value is not None]
+        if not all(math.isfinite(value) for value in told):
             return "not_finite"
         if rule.retain_increase is not None and look.retain is not None:
-            if not look.retain - (first.retain or 0.0) <= rule.retain_increase:
+            if look.retain - (first.retain or 0.0) > rule.retain_increase:
                 return "retain_loss"
         bound = chance if rule.forget_loss == "chance" else rule.forget_loss
         if bound is not None and look.forget is not None and look.forget >= float(bound):
