@@ -75,13 +75,20 @@ class CausalLMTask:
         }
 
     def _all(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return (n, t-1, v) logits and the (n, t-1) labels that they predict."""
+        """Return (n, t-1, v) logits and the (n, t-1) labels that they predict.
+
+        Raises:
+            InvalidRecord: a token or a label is none of the model's vocabulary.
+        """
         kind: Any = model
+        if hasattr(kind, "get_input_embeddings"):
+            _within(batch["input_ids"], len(kind.get_input_embeddings().weight))
         if hasattr(kind, "config"):
             answer = kind(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
         else:
             answer = kind(batch["input_ids"])
         logits: Tensor = getattr(answer, "logits", answer)
+        _within(batch["labels"][batch["labels"] != IGNORED], logits.shape[-1])
         return precise(logits[:, :-1]), batch["labels"][:, 1:]
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -131,6 +138,11 @@ class CausalLMTask:
         return (batch["labels"][:, 1:] != IGNORED).sum(dim=1)
 
 
+def _within(ids: Tensor, size: int) -> None:
+    if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < size:
+        raise InvalidRecord(f"a token is none of the model's vocabulary of {size}")
+
+
 def token_mask(batch: Batch, over: Literal["unpadded", "labelled"]) -> Tensor | None:
     """Return (n, t), true of the tokens that are no padding, or that have a label; None of others.
 
@@ -165,7 +177,7 @@ def encode_pairs(
         if end is not None and before and before[-1] == end:
             before.pop()
         after = list(tokenizer(answer, add_special_tokens=False)["input_ids"])
-        if end is not None:
+        if end is not None and after[-1:] != [end]:
             after.append(end)
         if len(before) >= limit:
             raise InvalidRecord(f"prompt {number} has {len(before)} tokens; limit= is {limit}")

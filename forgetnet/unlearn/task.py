@@ -270,7 +270,7 @@ def guess_task(data: Any) -> Task:
     """Return the task that a data set looks like.
 
     Raises:
-        InvalidRecord: it looks like none; give ``task=``.
+        InvalidRecord: it is empty, or looks like none; give ``task=``.
     """
     if isinstance(data, tuple) and len(data) == 2:
         floating = _as_tensor(data[1]).is_floating_point()
@@ -283,4 +283,6 @@ def guess_task(data: Any) -> Task:
     if isinstance(first, tuple) and len(first) == 2:
         floating = torch.as_tensor(first[1]).is_floating_point()
         return RegressionTask() if floating else ClassificationTask()
+    if first is None and hasattr(data, "__len__") and not len(data):
+        raise InvalidRecord("the data set is empty; there is nothing to tell a task from")
     raise InvalidRecord("can't tell what kind of data this is; give task=")
