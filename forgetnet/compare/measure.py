@@ -1,0 +1,139 @@
+"""What is measured of an entry: forgetting, use, cost, robustness; numbers by name.
+
+Every number of forgetting stands beside that of a model that never saw the forget set: to be near
+it is the aim, not to be near zero. Knows nothing of methods.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from forgetnet.audit.membership import auc
+from forgetnet.audit.robustness import quantisation_survival, rounded
+from forgetnet.compare.answers import Ask, ask_module
+from forgetnet.compare.contestants import Entry
+from forgetnet.compare.worlds import World
+from forgetnet.experts.pinned import pinned
+
+__all__ = ["MOST_STEPS", "NUMBERS", "measure", "membership", "relearnt", "rounded_to"]
+
+MOST_STEPS = 60
+"""Steps of relearning after which it is given up."""
+_NEAR = 0.1
+_BITS = 4
+
+NUMBERS: dict[str, str] = {
+    "forget_loss": "mean loss on the forget set, nats",
+    "forget_gap": "the same less that of models that never saw it",
+    "forget_accuracy": "share of the forget set that is answered right",
+    "before": "share of the forget set that was answered right before forgetting",
+    "membership": "AUC of telling forgotten from unseen examples, difficulty taken out",
+    "membership_plain": "the same by the loss alone",
+    "test_loss": "mean loss on the test set, nats",
+    "test_accuracy": "share of the test set that is answered right",
+    "retain_accuracy": "share of the retain set that is answered right",
+    "share": "work over that of training anew",
+    "clock": "processor time over that of retraining the network",
+    "relearn": "steps to learn the forget set again, over those of a retrained model",
+    "int4": "what of the forgetting outlasts rounding weights to 4 bits, of 1",
+    "paraphrase": "share of the forget set that is answered right when asked in other words",
+}
+"""All numbers that :func:`measure` may return, each in a few words."""
+
+
+def membership(world: World, ask: Ask) -> tuple[Any, Any]:
+    """Return (n,) and (m,) scores of the forgotten and of the unseen, lower for the known.
+
+    The loss less the mean loss of models that never saw the example: how hard it is (Watson et al.
+    2022, *On the Importance of Difficulty Calibration in Membership Inference Attacks*, eq. 2).
+    """
+    hard = world.difficulty
+    return ask("forget").nll - hard["forget"], ask("unseen").nll - hard["unseen"]
+
+
+def measure(world: World, entry: Entry) -> dict[str, float]:
+    """Measure an entry; numbers that don't apply to it are left out.
+
+    Returns:
+        by the names of :data:`NUMBERS`.
+    """
+    forget, unseen, test = (entry.ask(side) for side in ("forget", "unseen", "test"))
+    twins = [twin("forget").nll.mean() for twin in entry.twins]
+    found = {
+        "forget_loss": forget.nll.mean(),
+        "forget_gap": forget.nll.mean() - np.mean(twins),
+        "forget_accuracy": forget.correct.mean(),
+        "before": entry.before("forget").correct.mean(),
+        "membership": auc(*membership(world, entry.ask)).value,
+        "membership_plain": auc(forget.nll, unseen.nll).value,
+        "test_loss": test.nll.mean(),
+        "test_accuracy": test.correct.mean(),
+        "retain_accuracy": entry.ask("retain").correct.mean(),
+        "share": entry.share,
+        "clock": entry.clock,
+    }
+    if "paraphrase" in world.material.sides:
+        found["paraphrase"] = entry.ask("paraphrase").correct.mean()
+    if entry.equal:
+        return {name: float(value) for name, value in {**found, "relearn": 1.0}.items()}
+    if entry.module is not None and entry.family is not None:
+        found["relearn"] = _relearn_ratio(world, entry, entry.module)
+        found["int4"] = _rounding(world, entry.module)
+    return {name: float(value) for name, value in found.items()}
+
+
+def _relearn_ratio(world: World, entry: Entry, module: nn.Module) -> float:
+    assert entry.family is not None  # noqa: S101 - the caller has looked
+    goal = float(entry.before("forget").nll.mean())
+    never = float(np.mean([twin("forget").nll.mean() for twin in entry.twins]))
+    target = goal + _NEAR * abs(never - goal)
+    reference = [relearnt(world, model, target) for model in entry.family.references]
+    return relearnt(world, module, target) / float(np.exp(np.mean(np.log(reference))))
+
+
+def relearnt(world: World, model: nn.Module, target: float) -> int:
+    """Return how many steps on the forget set bring a model to a loss; 1 at least.
+
+    The recipe's optimiser, learning rate and batches, on a copy, in evaluation mode.
+    """
+    setting, data = world.setting, world.material.sides["forget"]
+    task, recipe, size = setting.task, setting.recipe, setting.task.size(data)
+    tried, cpu = copy.deepcopy(model).eval(), torch.device("cpu")
+    optimiser = recipe.optimiser(tried)
+    each = -(-size // recipe.batch_size)
+    with pinned():
+        for step in range(MOST_STEPS):
+            if ask_module(tried, data, task).nll.mean() <= target:
+                return max(1, step)
+            first = (step % each) * recipe.batch_size
+            places = range(first, min(first + recipe.batch_size, size))
+            optimiser.zero_grad(set_to_none=True)
+            loss = task.loss(tried, task.batch(data, places, cpu)).mean()
+            loss.backward()  # type: ignore[no-untyped-call] # torch leaves it unannotated
+            optimiser.step()
+    return MOST_STEPS
+
+
+def rounded_to(model: nn.Module, bits: int) -> nn.Module:
+    """Return a copy whose matrices are rounded to a grid, output channel by output channel."""
+    found = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in found.parameters():
+            if parameter.ndim > 1:
+                grid = rounded(parameter.detach().cpu().numpy(), bits=bits)
+                parameter.copy_(torch.from_numpy(grid).to(parameter))
+    return found
+
+
+def _rounding(world: World, model: nn.Module) -> float:
+    """Return min(before / after, 1) of the mean probability of the forgotten answers."""
+    before, after = (
+        float(np.exp(-world.ask(tried, "forget").nll).mean())
+        for tried in (model, rounded_to(model, _BITS))
+    )
+    return quantisation_survival(before, after, compat="open-unlearning").value
