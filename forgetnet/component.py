@@ -6,12 +6,15 @@ expert, a head. ``forget`` never needs to know more of it than this.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-__all__ = ["Component", "Cost", "Finding", "Influence"]
+from forgetnet.store import Store
+
+__all__ = ["EXACT", "Attachable", "Component", "Cost", "Finding", "Influence", "Standing"]
 
 
 class Influence(StrEnum):
@@ -63,6 +66,8 @@ class Cost:
         files: files that would be written anew.
         bytes: their size now.
         share: of a full training, from 0 to 1.
+        passes: examples that would go through a model, forward and backward.
+        guarantee: what it would be worth: ``exact``, ``certified`` or ``audited``.
     """
 
     action: str
@@ -71,6 +76,29 @@ class Cost:
     files: int = 0
     bytes: int = 0
     share: float = 0.0
+    passes: int = 0
+    guarantee: str = "exact"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the forgetting of a component is worth, as it stands.
+
+    Attributes:
+        guarantee: ``exact`` (bit for bit the twin that never saw the records), ``certified``, or
+            ``audited``: changed by a method that proves nothing, and looked at.
+        method: how it let go, in a few constant words; empty for what its influence says.
+        remark: a constant sentence on what that rests on.
+        withheld: whether it answers nothing, since it could not let go.
+    """
+
+    guarantee: str = "exact"
+    method: str = ""
+    remark: str = ""
+    withheld: bool = False
+
+
+EXACT = Standing()
 
 
 class Component(Protocol):
@@ -94,6 +122,11 @@ class Component(Protocol):
     @property
     def behind(self) -> bool:
         """Whether it hides something that it hasn't let go of yet."""
+        ...
+
+    @property
+    def standing(self) -> Standing:
+        """What its forgetting is worth, as it stands."""
         ...
 
     def holds(self, ids: Collection[str]) -> int:
@@ -142,4 +175,16 @@ class Component(Protocol):
 
     def digest(self) -> str:
         """Hash the state that answers: equal for equal sets of live records."""
+        ...
+
+
+class Attachable(Component, Protocol):
+    """A component of its own that learnt from a memory, and is attached to it when that opens."""
+
+    def attach(self, store: Store, lock: threading.RLock) -> None:
+        """Follow a store from now on; ``lock`` is held while its records change.
+
+        Raises:
+            StoreError: it is attached to another store already.
+        """
         ...

@@ -42,12 +42,16 @@ _OWN_TORN = re.compile(r"\.+(forgetnet\.json|key|receipt\.pub)(\.[0-9a-f]{8}\.tm
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a memory was made with: encoder by name and digest, vector length, key fingerprint."""
+    """What a memory was made with: encoder by name and digest, vector length, key fingerprint.
+
+    ``models`` names the models that learnt from it and have files of their own.
+    """
 
     encoder: str
     digest: str
     dim: int
     key: str
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,8 @@ def load_settings(root: Path) -> Settings | None:
                 f"the memory {root} has format {found} and this version reads up to {FORMAT}; "
                 "install a newer forget-by-design"
             )
-        return Settings(body["encoder"], body["digest"], int(body["dim"]), body["key"])
+        models = tuple(str(name) for name in body.get("models", ()))
+        return Settings(body["encoder"], body["digest"], int(body["dim"]), body["key"], models)
     except FileNotFoundError:
         return None
     except NotADirectoryError:
@@ -167,7 +172,7 @@ def load_settings(root: Path) -> Settings | None:
 
 
 def save_settings(root: Path, settings: Settings) -> None:
-    """Write the settings of a new memory, durably.
+    """Write the settings of a memory, durably.
 
     Raises:
         StoreError: the folder can't be written.
@@ -178,6 +183,7 @@ def save_settings(root: Path, settings: Settings) -> None:
         "digest": settings.digest,
         "dim": settings.dim,
         "key": settings.key,
+        **({"models": list(settings.models)} if settings.models else {}),
     }
     try:
         write_durable(root / "forgetnet.json", json.dumps(body, indent=1).encode() + b"\n", 0o644)

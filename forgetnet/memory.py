@@ -16,8 +16,9 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from forgetnet.attached import attach, check_untaught
 from forgetnet.batch import complete, normalise_all, uncollected
-from forgetnet.component import Component
+from forgetnet.component import Attachable, Component
 from forgetnet.embed import embed
 from forgetnet.encode import Encoder
 from forgetnet.errors import ForgetNetError, InvalidRecord, InvalidScope, StoreError
@@ -55,6 +56,7 @@ class Memory(Reader):
         *,
         clock: Callable[[], datetime] = now,
         components: Sequence[Component] = (),
+        models: Sequence[Attachable] = (),
         remarks: Sequence[str] = (),
     ) -> None:
         super().__init__(parts, clock)
@@ -68,7 +70,7 @@ class Memory(Reader):
             readonly=parts.home.readonly,
             encoder_digest=hashlib.sha256(parts.encoder.digest.encode()).hexdigest(),
             clock=clock,
-            components=components,
+            components=(*components, *attach(parts, models)),
             remarks=tuple(remarks),
             lock=parts.lock,
         )
@@ -80,6 +82,7 @@ class Memory(Reader):
         *,
         encoder: str | Encoder | None = None,
         key: Key = None,
+        models: Sequence[Attachable] = (),
         readonly: bool = False,
         clock: Callable[[], datetime] = now,
     ) -> Memory:
@@ -93,6 +96,8 @@ class Memory(Reader):
                 sentence-transformers name or path, ``"hash"``, ``"vectors:384"``, or an encoder.
             key: 32 secret bytes or more, or a file with them in hexadecimal; by default a file in
                 the folder. It signs the receipts and keys the topic codes and the shard map.
+            models: weights that learnt from its records, as ``forgetnet.fallback.Entangled``; one
+                left out later stands as ``unsupported`` in receipts until it is given again.
             readonly: read beside a writer; sees what it commits at the next call.
             clock: returns the present time, aware.
 
@@ -106,7 +111,7 @@ class Memory(Reader):
         done = False
         try:
             _refuse_model(parts)
-            memory = cls(parts, clock=clock)
+            memory = cls(parts, clock=clock, models=models)
             if not readonly:
                 settle(memory._office)
             done = True
@@ -215,6 +220,7 @@ class Memory(Reader):
         }
         changes = {name: value for name, value in given.items() if value is not KEEP}
         with self._lock:
+            check_untaught(self._office.components, "update")
             settle(self._office)
             found = self._store.get([id]).get(id)
             if found is None:
@@ -222,9 +228,8 @@ class Memory(Reader):
             kept = self._store.vectors([id])[0][0] if found.text is None else None
             raw = replace(found, **changes, vector=kept if vector is None else vector)  # type: ignore[arg-type] # checked below
             record = normalise(raw, self._clock())
-            if text is KEEP and vector is None:
-                content, _ = self._store.vectors([id])
-            else:
+            content = self._store.vectors([id])[0]
+            if text is not KEEP or vector is not None:
                 content = embed(self._encoder, [raw], None, progress=False)
             self._store.add([record], content, self._places([record]), replace=True)
         return record
@@ -236,11 +241,11 @@ class Memory(Reader):
         """
         wanted = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
         with self._lock:
+            check_untaught(self._office.components, "delete")
             settle(self._office)
             gone = set(self._store.delete(wanted))
-        return Deleted(
-            tuple(i for i in wanted if i in gone), tuple(i for i in wanted if i not in gone)
-        )
+        missing = tuple(i for i in wanted if i not in gone)
+        return Deleted(tuple(i for i in wanted if i in gone), missing)
 
     def purge(self) -> int:
         """Remove the bytes of everything deleted or replaced; return the pieces rewritten."""

@@ -6,7 +6,7 @@ state than the one before, where another process writes; what they say together 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +15,12 @@ from forgetnet.errors import InvalidScope, StoreError
 from forgetnet.filters import Filter, compile_filter, under
 from forgetnet.geometry import codes
 from forgetnet.record import Hit, Record, split_topic
-from forgetnet.store import Cone, Near, Query, Store
+from forgetnet.store import Cone, Floats, Near, Query, Store
 
-__all__ = ["cone_of", "find", "narrow", "near_of", "with_vector"]
+__all__ = ["cone_of", "find", "narrow", "near_duplicates", "near_of", "with_vector"]
 
 _TRIES = 4
+_COMPARED = 64
 
 
 def narrow(where: Filter | None, subject: str | None) -> Filter | None:
@@ -122,3 +123,33 @@ def with_vector(store: Store, id: str) -> Record | None:
         if store.get([id]).get(id) == record:
             return replace(record, vector=content[0])
     raise StoreError(f"the record {id[:80]!r} is being changed again and again; ask later")
+
+
+def near_duplicates(
+    store: Store, vectors: Floats, gone: Collection[str], *, cosine: float = 0.95, k: int = 10
+) -> tuple[tuple[str, ...], int]:
+    """Find records that say nearly the same as some that go: what is left of these afterwards.
+
+    Args:
+        store: holds the records that stay, and perhaps the others still.
+        vectors: (n, d) content of those that go; at most 64 of them, spread evenly, are looked at.
+        gone: ids of all that go.
+        cosine: from which on two contents count as nearly the same.
+        k: neighbours of each that are told at most.
+
+    Returns:
+        The ids, the nearest first, and how many of ``vectors`` were looked at.
+    """
+    some = vectors[:: -(-len(vectors) // _COMPARED) or 1]
+    best: dict[str, float] = {}
+    for vector in some:
+        wanted = k
+        while True:
+            found = [(i, d) for i, d in store.search(Query(vector, wanted)) if 1.0 - d >= cosine]
+            others = [(i, distance) for i, distance in found if i not in gone][:k]
+            if len(others) == k or len(found) < wanted:
+                break
+            wanted *= 4
+        for i, distance in others:
+            best[i] = min(distance, best.get(i, distance))
+    return tuple(sorted(best, key=lambda i: (best[i], i))), len(some)

@@ -101,6 +101,7 @@ def plan_of(plan: Plan) -> RenderableType:
         f"{step.component}: {step.action}"
         + (f" ({count_of(step.files, 'file')}, {size_of(step.bytes)})" if step.files else "")
         + (f", {step.share:.1%} of a full training" if step.share else "")
+        + (f", {step.guarantee} only" if step.guarantee != "exact" else "")
         for step in plan.steps
         if step.records
     )
@@ -108,6 +109,10 @@ def plan_of(plan: Plan) -> RenderableType:
     lines: list[RenderableType] = [Text(f"Would forget {count_of(total, 'record')}:"), table]
     if work:
         lines.append(Text(work, style="dim"))
+    if plan.near:
+        said = f"{count_of(len(plan.near), 'record')} nearly the same as one of these would stay: "
+        shown = ", ".join(visible(i) for i in plan.near[:5])
+        lines.append(Text(said + shown + (", ..." if len(plan.near) > 5 else "")))
     if not total:
         lines[0] = Text("Nothing matches; nothing would be forgotten.")
     return Group(*lines)

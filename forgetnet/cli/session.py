@@ -131,6 +131,8 @@ def plain_plan(plan: Plan) -> dict[str, Any]:
         "not_found": list(plan.not_found),
         "mentions_kept": plan.mentions_kept,
         "near_miss": plan.near_miss,
+        "near": list(plan.near),
+        "compared": plan.compared,
         "steps": [
             {
                 "component": step.component,
@@ -141,6 +143,8 @@ def plain_plan(plan: Plan) -> dict[str, Any]:
                 "bytes": step.bytes,
                 "retrained": step.retrained,
                 "share": round(step.share, 6),
+                "passes": step.passes,
+                "guarantee": step.guarantee,
             }
             for step in plan.steps
         ],

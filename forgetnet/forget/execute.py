@@ -20,6 +20,7 @@ from forgetnet.component import Influence
 from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
 from forgetnet.forget.journal import Entry
 from forgetnet.forget.office import Accepted, Office
+from forgetnet.forget.parts import surface_of
 from forgetnet.forget.plan import Plan, Scope, Step, resolve
 from forgetnet.forget.receipt import (
     Component,
@@ -31,7 +32,8 @@ from forgetnet.forget.receipt import (
     environment_pin,
     judge,
 )
-from forgetnet.forget.verify import RESUMED, Look, surface_of, vocabulary
+from forgetnet.forget.verify import RESUMED, Look, vocabulary
+from forgetnet.retrieve import near_duplicates
 
 __all__ = ["Accepted", "Office", "accept", "finish", "forget", "planned", "purge", "settle"]
 
@@ -53,7 +55,8 @@ def planned(office: Office, scope: Scope) -> Plan:
     plan = resolve(office.store, scope, office.salt)
     costs = [(part, part.cost(plan.ids)) for part in office.components]
     more = tuple(Step.of(part.name, part.influence, cost) for part, cost in costs)
-    return replace(plan, steps=(*plan.steps, *more))
+    near, compared = near_duplicates(office.store, office.store.vectors(plan.ids)[0], set(plan.ids))
+    return replace(plan, steps=(*plan.steps, *more), near=near, compared=compared)
 
 
 def forget(office: Office, scope: Scope, *, reason: str, level: str) -> Receipt:
@@ -284,6 +287,10 @@ def _draft(office: Office, accepted: Accepted, leaving: frozenset[str]) -> Recei
     return _receipt(office, entry, surfaces, accepted.openings)
 
 
+def _told(part: Part) -> Component:
+    return Component(part.name, part.influence, part.standing.guarantee)
+
+
 def _note(accepted: Accepted, part: Part) -> dict[str, Any]:
     """Return what a component noted before the records went."""
     return accepted.entry.notes.get(part.name, {"held": 0, "note": {"held": 0}})
@@ -353,7 +360,7 @@ def _receipt(
             environment=environment_pin(),
             ledger_size=len(office.ledger),
             ledger_root=office.ledger.root(),
-            components=(*_COMPONENTS, *(Component(p.name, p.influence) for p in office.components)),
+            components=(*_COMPONENTS, *map(_told, office.components)),
             direct=entry.plan.direct,
             mentions=entry.plan.mentions,
             derived=entry.plan.derived,

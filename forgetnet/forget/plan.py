@@ -90,6 +90,8 @@ class Step:
         files, bytes: that would be written anew.
         retrained: records that would be learnt from once more.
         share: of a full training, from 0 to 1.
+        passes: examples that would go through a model, forward and backward.
+        guarantee: what it would be worth: ``exact``, ``certified`` or ``audited``.
     """
 
     component: str
@@ -100,11 +102,13 @@ class Step:
     bytes: int = 0
     retrained: int = 0
     share: float = 0.0
+    passes: int = 0
+    guarantee: str = "exact"
 
     @classmethod
     def of(cls, name: str, influence: Influence, cost: Cost) -> Step:
         """Return the step that a component's prediction makes."""
-        sizes = (cost.files, cost.bytes, cost.retrained, cost.share)
+        sizes = (cost.files, cost.bytes, cost.retrained, cost.share, cost.passes, cost.guarantee)
         return cls(name, influence, cost.action, cost.records, *sizes)
 
 
@@ -120,6 +124,9 @@ class Plan:
         not_found: ids that were asked for and aren't stored.
         mentions_kept: others' records that mention the subject and stay, as told.
         near_miss: records that lie in the topic's cone by an accident of the geometry only.
+        near: ids of records that stay, and lie so near to one that goes that they may tell the
+            same; the nearest first.
+        compared: records that go whose neighbours were looked at for that.
         steps: by component, with its cost.
     """
 
@@ -130,6 +137,8 @@ class Plan:
     not_found: tuple[str, ...] = field(default=(), repr=False)
     mentions_kept: int = 0
     near_miss: int = 0
+    near: tuple[str, ...] = field(default=(), repr=False)
+    compared: int = 0
     steps: tuple[Step, ...] = ()
 
     @property

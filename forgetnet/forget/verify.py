@@ -18,17 +18,17 @@ from typing import Any
 import numpy as np
 
 from forgetnet.audit import layout, residue, trace
-from forgetnet.component import Component, Finding, Influence
 from forgetnet.errors import InvalidScope, StoreCorrupt
 from forgetnet.filters import under
 from forgetnet.forget.hidden import Hidden
 from forgetnet.forget.journal import Entry
+from forgetnet.forget.parts import METHODS
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.statement import GUARANTEES, INFLUENCES, SCOPES
 from forgetnet.forget.surfaces import Check, Surface, SurfaceStatus, judge
 from forgetnet.store import Floats, Query, Store
 
-__all__ = ["LEVELS", "RESUMED", "Look", "Reopen", "surface_of", "vocabulary"]
+__all__ = ["LEVELS", "RESUMED", "Look", "Reopen", "vocabulary"]
 
 Reopen = Callable[[], contextlib.AbstractContextManager[Store]]
 
@@ -49,18 +49,11 @@ _ROWS, _VECTORS = "rows", "vectors and index"
 _ON_DISK = "delete, write the pieces anew, shred the old files"
 _IN_MEMORY = "delete from memory"
 _UNTRAINED = "remove the rows; nothing in the index is trained"
-_METHODS = {
-    Influence.FROZEN: "nothing: it never saw the data",
-    Influence.LOCAL: "remove the rows",
-    Influence.ADDITIVE: "subtract the same integers that were added, solve again",
-    Influence.ISOLATED: "drop the leaf's expert, train it without",
-    Influence.ENTANGLED: "parametric unlearning",
-}
 _SAID = frozenset(
     {
         *(*RESUMED, _LISTED),
         *(_ASKED, _REASKED, _SEARCHED, _EVERY, _TOUCHED, _EVERY + _RAW, _TOUCHED + _RAW, _STRAYS),
-        *_METHODS.values(),
+        *METHODS.values(),
         *(_OTHERS, _AGAIN, _NOTHING, _ROWS, _VECTORS, _ON_DISK, _IN_MEMORY, _UNTRAINED),
         *(*LEVELS, *SCOPES, *INFLUENCES, *GUARANTEES),
         *(str(status) for status in SurfaceStatus),
@@ -376,23 +369,3 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _size(paths: Sequence[Path]) -> int:
     return sum(_stamp(path)[0] for path in paths)
-
-
-def surface_of(
-    part: Component, held: int, found: Sequence[Finding], *, full: bool
-) -> Surface:
-    """Return what the look at a component came to."""
-    checks = [
-        Check(
-            check=one.check,
-            hits=one.hits,
-            control_expected=one.expected,
-            control_found=one.found,
-            opaque=one.opaque,
-            files=one.files,
-            bytes_read=one.bytes_read,
-            scope="full" if full else "touched",
-        )
-        for one in found
-    ]
-    return judge(part.name, count=held, method=_METHODS[part.influence], checks=checks)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forgetnet.component import Cost, Finding, Influence
+from forgetnet.component import EXACT, Cost, Finding, Influence
 from forgetnet.encode.contract import progress_bar
 from forgetnet.errors import ForgetIncomplete, StoreCorrupt, Unsupported
 from forgetnet.experts.expert import Expert, Predictor, State, View
@@ -48,6 +48,7 @@ class LeafPart:
     """
 
     influence = Influence.ISOLATED
+    standing = EXACT
 
     def __init__(self, expert: Expert, cap: int, shared: Shared) -> None:
         self.expert = expert

@@ -14,8 +14,9 @@ from typing import Any, Literal, Self, overload
 
 import numpy.typing as npt
 
+from forgetnet.component import Attachable
 from forgetnet.encode import Encoder
-from forgetnet.errors import InvalidRecord, InvalidScope, StoreCorrupt, StoreError
+from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
 from forgetnet.experts.expert import Expert, Task
 from forgetnet.experts.neighbour import NeighbourExpert
 from forgetnet.experts.router import Router
@@ -23,13 +24,13 @@ from forgetnet.experts.train import Local, Trainer
 from forgetnet.filters import Filter
 from forgetnet.forget.journal import Journal
 from forgetnet.forget.keys import derive_salt
-from forgetnet.forget.plan import Plan, Scope
+from forgetnet.forget.plan import Plan
 from forgetnet.forget.receipt import Receipt
 from forgetnet.model.answering import Answering
 from forgetnet.model.copy import copy_model
 from forgetnet.model.core import Core
 from forgetnet.model.inputs import check_labelled, to_records
-from forgetnet.model.requests import ModelMemory, Pending, Queue
+from forgetnet.model.requests import ModelMemory, Pending, Queue, reason_of, scope_of
 from forgetnet.model.roster import LABEL
 from forgetnet.model.settings import stack_for
 from forgetnet.model.stack import Stack
@@ -51,6 +52,7 @@ class ForgetNet(Answering):
         trainer: Trainer,
         *,
         clock: Callable[[], datetime] = now,
+        models: Sequence[Attachable] = (),
         progress: bool = True,
     ) -> None:
         core = Core(
@@ -67,7 +69,7 @@ class ForgetNet(Answering):
         super().__init__(parts, core, Reader(parts, clock), progress=progress)
         remarks = [f"chosen, and not undone: {told}" for told in stack.chosen]
         self._memory = ModelMemory(
-            parts, clock=clock, components=core.components, remarks=remarks
+            parts, clock=clock, components=core.components, models=models, remarks=remarks
         )
         self._memory.settle()
         self._queue = Queue(self._memory, core.hurry, core.stop)
@@ -88,6 +90,7 @@ class ForgetNet(Answering):
         trainer: Trainer | None = None,
         key: Key = None,
         adopt: bool = False,
+        models: Sequence[Attachable] = (),
         clock: Callable[[], datetime] = now,
         progress: bool = True,
     ) -> ForgetNet:
@@ -109,6 +112,7 @@ class ForgetNet(Answering):
             trainer: where leaves are trained; in this process by default.
             key: as in :meth:`forgetnet.Memory.open`; it also keys leaves and seeds.
             adopt: make a model of a memory that holds records already, for good.
+            models: as in :meth:`forgetnet.Memory.open`.
             clock: returns the present time, aware.
             progress: show a bar on long work, when the output is a terminal.
 
@@ -131,7 +135,8 @@ class ForgetNet(Answering):
                 chosen=chosen,
             )
             _delete_pending(parts)
-            net = cls(parts, stack, trainer or Local(), clock=clock, progress=progress)
+            chosen_trainer = trainer or Local()
+            net = cls(parts, stack, chosen_trainer, clock=clock, models=models, progress=progress)
             net._own_key = key is None
             done = True
         finally:
@@ -308,8 +313,8 @@ class ForgetNet(Answering):
         if dry_run:
             where: dict[str, Any] = {"subject": subject, "filter": filter, "topic": topic}
             return self.plan(ids=ids, mentions=mentions, **where)
-        scope = _scope(ids, subject, filter, topic, mentions=mentions)
-        return self._queue.submit(scope, reason=_reason(reason), level=verify).receipt()
+        scope = scope_of(ids, subject, filter, topic, mentions=mentions)
+        return self._queue.submit(scope, reason=reason_of(reason), level=verify).receipt()
 
     def request(
         self,
@@ -331,8 +336,8 @@ class ForgetNet(Answering):
         Raises:
             InvalidScope: nothing was changed.
         """
-        scope = _scope(ids, subject, filter, topic, mentions=mentions)
-        return self._queue.submit(scope, reason=_reason(reason), level=verify)
+        scope = scope_of(ids, subject, filter, topic, mentions=mentions)
+        return self._queue.submit(scope, reason=reason_of(reason), level=verify)
 
     def sweep(self) -> Receipt:
         """Forget every record that has expired; until then it teaches."""
@@ -377,21 +382,3 @@ def _delete_pending(parts: Parts) -> None:
     folder = parts.home.path("journal")
     for entry in Journal(folder).pending():
         parts.store.delete(entry.plan.ids)
-
-
-def _scope(
-    ids: str | Sequence[str] | None,
-    subject: str | None,
-    filter: Filter | None,
-    topic: str | None,
-    *,
-    mentions: bool,
-) -> Scope:
-    wanted = (ids,) if isinstance(ids, str) else None if ids is None else tuple(ids)
-    return Scope(wanted, subject, filter, topic, None, mentions)
-
-
-def _reason(reason: object) -> str:
-    if reason is not None and not isinstance(reason, str):
-        raise InvalidScope("reason= must be a string")
-    return reason or ""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from forgetnet.component import Cost, Finding, Influence
+from forgetnet.component import EXACT, Cost, Finding, Influence
 from forgetnet.experts.expert import AdditiveExpert, Expert, Predictor, State, View
 from forgetnet.experts.shelf import Place, Shelf, Slot
 from forgetnet.experts.train import Trainer
@@ -99,6 +99,7 @@ class RowsPart:
     """
 
     influence = Influence.LOCAL
+    standing = EXACT
     name = "memory"
     behind = False
 
@@ -145,6 +146,7 @@ class SumPart:
     """
 
     influence = Influence.ADDITIVE
+    standing = EXACT
 
     def __init__(self, expert: AdditiveExpert, shared: Shared) -> None:
         self.expert = expert

@@ -112,8 +112,8 @@ class Descent(Changing):
         ahead, back = self.passes(retain=retain is not None)
         probes = sum(min(self.stop.probe, sizes.get(side, 0)) for side in LOOKED_AT)
         looks = 1 - -steps // self.stop.every  # the first, and rounded up
-        some = list(range(min(each, sizes["forget"])))
-        batch = chosen.batch(forget, some, torch.device("cpu"))
+        side = "forget" if "forget" in sizes else self.paced_by
+        batch = chosen.batch(given[side], range(min(each, sizes[side])), torch.device("cpu"))
         return Cost(
             steps,
             int(steps * each * ahead) + looks * probes,

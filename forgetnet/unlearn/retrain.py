@@ -61,7 +61,7 @@ class Retrain(Descent):
 
     name: ClassVar[str] = "retrain"
     guarantee: ClassVar[Guarantee] = "exact"
-    needs: ClassVar[frozenset[str]] = frozenset({"forget", "retain", "build"})
+    needs: ClassVar[frozenset[str]] = frozenset({"retain", "build"})
     reference: ClassVar[str] = "Cao and Yang 2015, Towards Making Systems Forget, sec. 1"
     paced_by: ClassVar[Side] = "retain"
 

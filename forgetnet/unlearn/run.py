@@ -211,8 +211,9 @@ class Run:
 
     def chance(self) -> float:
         """Return the loss of guessing on the forget set."""
-        chosen = sorted(self.order("forget", -1)[: self.stop.probe])[: self.batch_size]
-        batch = self.take("forget", chosen)
+        side = "forget" if self.size("forget") else "retain"
+        chosen = sorted(self.order(side, -1)[: self.stop.probe])[: self.batch_size]
+        batch = self.take(side, chosen)
         with self.looking():
             self.count(batch)
             return self.task.chance(self.model, batch)

@@ -149,10 +149,10 @@ class Unlearner(ABC):
         Raises:
             InvalidRecord: the forget set is empty, or something that is needed isn't given.
         """
-        if forget is None:
+        if forget is None and "forget" in self.needs:
             raise InvalidRecord("give the forget set: what the model is to forget")
-        chosen = guess_task(forget) if task is None else task
-        if not chosen.size(forget):
+        chosen = guess_task(retain if forget is None else forget) if task is None else task
+        if forget is not None and not chosen.size(forget):
             raise InvalidRecord("the forget set is empty; there is nothing to forget")
         given = {"retain": retain, **others}
         for need in sorted(self.needs - {"forget"}):

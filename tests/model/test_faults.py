@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import pytest
 from forgetnet import Receipt
 from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
 from forgetnet.model import ForgetNet
+from tests.faults.cuts import PowerCutError, failing
 from tests.model.house import DIM, opened, same, twin, world
 
 ASKED = np.random.default_rng(5).normal(size=(5, DIM)).astype(np.float32)
@@ -51,44 +52,6 @@ def check(path: Path, kind: str, *expected: list[int]) -> None:
     assert not list((path / "journal").iterdir())
     for file in (path / "receipts").iterdir():
         assert Receipt.load(file).verify(public).status == "erased"
-
-
-class PowerCutError(BaseException):
-    """Not an error that any handler may swallow."""
-
-
-DURABLE = ["write_durable", "shred", "append_durable", "sync_dir", "truncate_durable"]
-
-
-@contextlib.contextmanager
-def failing(
-    at: int,
-    error: Callable[[], BaseException],
-    *,
-    after: bool,
-    once: bool = False,
-) -> Iterator[list[str]]:
-    """Have the n-th durable step fail, before or after it is done, and all that follow it."""
-    import forgetnet.files as owner
-
-    calls: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        for name in DURABLE:
-            real = getattr(owner, name)
-
-            def step(*given: Any, _real: Any = real, _name: str = name, **more: Any) -> Any:
-                calls.append(_name)
-                if len(calls) < at or (once and len(calls) > at):
-                    return _real(*given, **more)
-                if len(calls) == at and after:
-                    _real(*given, **more)
-                raise error()
-
-            for module in list(sys.modules.values()):
-                told = getattr(module, "__name__", "")
-                if told.startswith("forgetnet") and vars(module).get(name) is real:
-                    patch.setattr(module, name, step)
-        yield calls
 
 
 def let_go(net: ForgetNet) -> None:
