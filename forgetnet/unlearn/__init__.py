@@ -4,11 +4,13 @@ from forgetnet.unlearn.adapter import NegateAdapter
 from forgetnet.unlearn.alignment import AlignmentCalibration
 from forgetnet.unlearn.alternatives import DPO, IdkFineTune
 from forgetnet.unlearn.amnesiac import Amnesiac, UpdateTrace
+from forgetnet.unlearn.audit import audit_unlearning
 from forgetnet.unlearn.causal import CausalLMTask, encode_pairs
 from forgetnet.unlearn.collect import Collected, collect
 from forgetnet.unlearn.config import Budget, Cost, StopRule
 from forgetnet.unlearn.contrastive import ContrastiveTask
 from forgetnet.unlearn.dampen import SSD, Fisher
+from forgetnet.unlearn.evidence import Margins
 from forgetnet.unlearn.gradient import FineTune, GradientAscent, GradientDifference, RandomLabel
 from forgetnet.unlearn.newton import NewtonRemoval
 from forgetnet.unlearn.preference import NPO, SimNPO
@@ -17,6 +19,7 @@ from forgetnet.unlearn.queue import UnlearnQueue
 from forgetnet.unlearn.recipe import Recipe
 from forgetnet.unlearn.registry import available, get, register
 from forgetnet.unlearn.replay import DeltaGrad, record_training
+from forgetnet.unlearn.report import UnlearningAudit
 from forgetnet.unlearn.result import UnlearnResult
 from forgetnet.unlearn.retrain import Retrain
 from forgetnet.unlearn.rmu import RMU
@@ -24,6 +27,7 @@ from forgetnet.unlearn.saliency import SaliencyMask
 from forgetnet.unlearn.shards import ShardEnsemble, ShardRetrain
 from forgetnet.unlearn.task import ClassificationTask, RegressionTask, Task
 from forgetnet.unlearn.teachers import SCRUB, BadTeacher
+from forgetnet.unlearn.trials import Relearn
 from forgetnet.unlearn.unlearner import Unlearner
 from forgetnet.unlearn.whp import WHP
 
@@ -50,11 +54,13 @@ __all__ = [
     "GradientAscent",
     "GradientDifference",
     "IdkFineTune",
+    "Margins",
     "NegateAdapter",
     "NewtonRemoval",
     "RandomLabel",
     "Recipe",
     "RegressionTask",
+    "Relearn",
     "Retrain",
     "SaliencyMask",
     "ShardEnsemble",
@@ -65,7 +71,9 @@ __all__ = [
     "UnlearnQueue",
     "UnlearnResult",
     "Unlearner",
+    "UnlearningAudit",
     "UpdateTrace",
+    "audit_unlearning",
     "available",
     "collect",
     "encode_pairs",
