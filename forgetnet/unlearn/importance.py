@@ -11,18 +11,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional
 
-from forgetnet.errors import StoreCorrupt, StoreError
-from forgetnet.files import write_durable
 from forgetnet.unlearn.identity import digests, joint_digest
 from forgetnet.unlearn.result import state_digest
 from forgetnet.unlearn.run import Run, Side
 from forgetnet.unlearn.task import Batch, ClassificationTask, Task
+from forgetnet.unlearn.whole import read_whole, write_whole
 
 __all__ = ["By", "Scores", "importance", "load_scores", "save_scores", "scores_key"]
 
@@ -120,12 +117,7 @@ def save_scores(folder: str | Path, key: str, scores: Scores) -> None:
     Raises:
         StoreError: they can't be written.
     """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        body = save({name: t.detach().cpu().contiguous() for name, t in scores.items()})
-        write_durable(Path(folder) / f"{key}.safetensors", body)
-    except OSError as error:
-        raise StoreError(f"can't write to {folder}: {error.strerror}") from error
+    write_whole(Path(folder) / f"{key}.safetensors", scores)
 
 
 def load_scores(folder: str | Path, key: str, device: torch.device) -> Scores | None:
@@ -137,7 +129,4 @@ def load_scores(folder: str | Path, key: str, device: torch.device) -> Scores | 
     path = Path(folder) / f"{key}.safetensors"
     if not path.exists():
         return None
-    try:
-        return {name: tensor.to(device) for name, tensor in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise StoreCorrupt(f"{path} holds no scores; remove it") from error
+    return {name: tensor.to(device) for name, tensor in read_whole(path)[0].items()}

@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
-from forgetnet.files import shred, write_durable
+from forgetnet.errors import InvalidRecord
+from forgetnet.files import shred
 from forgetnet.unlearn.config import Cost
-from forgetnet.unlearn.identity import joint_digest, tensors_digest
 from forgetnet.unlearn.result import Step
 from forgetnet.unlearn.run import Run
+from forgetnet.unlearn.whole import read_whole, write_whole
 
 __all__ = ["Checkpoint"]
 
@@ -51,13 +49,13 @@ class Checkpoint:
             return
         tensors: dict[str, Tensor] = {}
         for name, tensor in run.moving().items():
-            tensors[f"weights/{name}"] = tensor.detach().cpu().contiguous()
+            tensors[f"weights/{name}"] = tensor
         for name, tensor in run.carried.items():
-            tensors[f"carried/{name}"] = tensor.detach().cpu().contiguous()
+            tensors[f"carried/{name}"] = tensor
         for name, parameter in run.scope.items():
             for key, moment in optimiser.state.get(parameter, {}).items():
                 if moment is not None:
-                    tensors[f"{key}/{name}"] = torch.as_tensor(moment).detach().cpu().contiguous()
+                    tensors[f"{key}/{name}"] = torch.as_tensor(moment)
         record = json.dumps(
             {
                 "identity": self._identity,
@@ -66,13 +64,8 @@ class Checkpoint:
                 "history": [asdict(look) for look in run.history],
             }
         )
-        # One file, so that a crash leaves this look or the one before; damage is told by the sum.
-        told = {"record": record, "sum": joint_digest(record, tensors_digest(tensors))}
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_durable(self._folder / _FILE, save(tensors, metadata=told))
-        except OSError as error:
-            raise StoreError(f"can't write to {self._folder}: {error.strerror}") from error
+        # One file, so that a crash leaves this look or the one before.
+        write_whole(self._folder / _FILE, tensors, record)
 
     def load(self, run: Run, optimiser: torch.optim.Optimizer) -> int:
         """Put the run where it stood, and return its step; 0 where nothing was written.
@@ -83,12 +76,8 @@ class Checkpoint:
         """
         if self._folder is None or not (self._folder / _FILE).exists():
             return 0
-        try:
-            tensors, record = _read(self._folder / _FILE)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise StoreCorrupt(
-                f"{self._folder} holds no whole checkpoint; remove it to begin anew"
-            ) from error
+        tensors, told = read_whole(self._folder / _FILE)
+        record = json.loads(told)
         if record["identity"] != self._identity:
             raise InvalidRecord(
                 f"{self._folder} is of another run (method, settings, model or data differ); name "
@@ -106,16 +95,6 @@ class Checkpoint:
         """Shred what was written: the run is over, and a checkpoint knows what it forgot."""
         if self._folder is not None:
             shred(self._folder / _FILE)
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    body = path.read_bytes()
-    length = int.from_bytes(body[:8], "little")
-    told = json.loads(body[8 : 8 + length])["__metadata__"]
-    tensors = load(body)
-    if told["sum"] != joint_digest(told["record"], tensors_digest(tensors)):
-        raise ValueError("damaged")
-    return tensors, json.loads(told["record"])
 
 
 def _moments(

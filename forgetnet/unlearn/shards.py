@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from forgetnet.errors import InvalidRecord, StoreError
+from forgetnet.errors import InvalidRecord
 from forgetnet.experts.pinned import mix, pinned
-from forgetnet.files import shred, write_durable
+from forgetnet.files import shred
 from forgetnet.record import canonical_json
 from forgetnet.unlearn.changing import Changing, Course, Ending, look, write_state
 from forgetnet.unlearn.config import Cost, Guarantee
@@ -31,6 +30,7 @@ from forgetnet.unlearn.retrain import Build, fresh_model, named
 from forgetnet.unlearn.run import Run
 from forgetnet.unlearn.task import Batch, Task, guess_task
 from forgetnet.unlearn.unlearner import snapshot_of, unfit
+from forgetnet.unlearn.whole import read_whole, write_whole
 
 __all__ = ["ShardEnsemble", "ShardRetrain", "expected_share"]
 
@@ -260,7 +260,7 @@ class ShardRetrain(Changing):
         path = self._path(shard, slices)
         if path is None or not path.exists():
             return False
-        stored = load_file(path)
+        stored, _ = read_whole(path)
         state: dict[str, Tensor] = member.state_dict()
         return all(torch.equal(stored[f"weights/{n}"], t.cpu()) for n, t in state.items())
 
@@ -286,15 +286,11 @@ def _save(path: Path | None, model: nn.Module, optimiser: torch.optim.Optimizer)
         for key, moment in optimiser.state.get(parameter, {}).items():
             if moment is not None:
                 tensors[f"{key}/{name}"] = torch.as_tensor(moment)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_durable(path, save({n: t.detach().cpu().clone() for n, t in tensors.items()}))
-    except OSError as error:
-        raise StoreError(f"can't write to {path.parent}: {error.strerror}") from error
+    write_whole(path, tensors)
 
 
 def _load(path: Path | None, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-    tensors = {} if path is None else load_file(path)
+    tensors = {} if path is None else read_whole(path)[0]
     write_state(model, {n: tensors[f"weights/{n}"] for n in model.state_dict()})
     for name, parameter in model.named_parameters():
         for key, tensor in tensors.items():

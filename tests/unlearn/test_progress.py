@@ -11,7 +11,14 @@ import pytest
 import torch
 
 from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
-from forgetnet.unlearn import GradientDifference, IdkFineTune, StopRule
+from forgetnet.unlearn import (
+    SSD,
+    GradientDifference,
+    IdkFineTune,
+    Recipe,
+    ShardRetrain,
+    StopRule,
+)
 from forgetnet.unlearn.result import state_digest
 from tests.contract.unlearning import CLASSES, Data, digits, small
 
@@ -134,3 +141,30 @@ def test_a_folder_that_cannot_be_written_ends_the_run_and_puts_back(tmp_path: Pa
     with pytest.raises(StoreError, match="can't write"):
         KIND.unlearn(given, FORGET, RETAIN, checkpoint=tmp_path / "file", inplace=True)
     assert state_digest(given) == before
+
+
+def test_torn_slices_and_importance_are_told_of_too(tmp_path: Path) -> None:
+    kind = ShardRetrain(
+        build=small, folder=str(tmp_path / "s"), shards=1, slices=2, recipe=Recipe(epochs=1.0)
+    )
+    kind.fit(RETAIN)
+    SSD(cache=str(tmp_path / "i")).unlearn(model(), FORGET, RETAIN)
+    files = [*sorted((tmp_path / "s").iterdir()), *(tmp_path / "i").iterdir()]
+    assert len(files) == 3
+    asked: list[Any] = [lambda: kind.fit(RETAIN)] * 2
+    asked.append(lambda: SSD(cache=str(tmp_path / "i")).unlearn(model(), FORGET, RETAIN))
+    for path, again in zip(files, asked, strict=True):
+        body = path.read_bytes()
+        others = {other: other.read_bytes() for other in files[:2] if other != path}
+        flipped = body[:-3] + bytes([body[-3] ^ 1]) + body[-2:]
+        for harmed in (body[:0], body[:100], body[:-1], flipped):
+            for other in others:
+                if path in files[:2]:
+                    other.unlink(missing_ok=True)  # so that it is this one that is asked for
+            path.write_bytes(harmed)
+            with pytest.raises(StoreCorrupt, match="remove it"):
+                again()
+        path.write_bytes(body)
+        for other, old in others.items():
+            other.write_bytes(old)
+        again()
