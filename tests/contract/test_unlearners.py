@@ -104,6 +104,19 @@ def test_equal_seeds_give_equal_bits_and_no_trace_is_left(case: Case, tmp_path: 
 
 
 @EVERY
+def test_the_mode_in_which_a_model_comes_makes_no_difference(case: Case, tmp_path: Path) -> None:
+    toy = case.make(tmp_path / "a")
+    other = case.make(tmp_path / "b")
+    if case.name == "newton_removal-logistic":  # the same head, and a ledger of its own
+        (tmp_path / "b" / "ledger.json").write_bytes((tmp_path / "a" / "ledger.json").read_bytes())
+    trained = copy.deepcopy(toy.model).train()
+    result = go(replace(other, model=trained))
+    assert result.after == go(toy).after
+    assert all(module.training for module in result.model.modules())
+    assert state_digest(trained) == result.before  # running statistics, too
+
+
+@EVERY
 def test_inplace_changes_the_model_that_was_given_and_rollback_undoes_it(
     case: Case, tmp_path: Path
 ) -> None:
@@ -148,6 +161,8 @@ def test_a_run_that_was_cut_goes_on_to_the_same_bits(case: Case, tmp_path: Path)
             assert result.after == wanted.after
             if case.name != "shard_retrain":  # which doesn't count what was done before
                 assert result.history == wanted.history
+                for name in ("steps", "forwards", "backwards"):  # all of them are counted, once
+                    assert getattr(result.cost, name) == getattr(wanted.cost, name), name
         else:
             assert len(told) < at
             assert state_digest(model) == wanted.after
