@@ -33,7 +33,7 @@ class _Turned(Hook):
 @register("negate_adapter")
 @dataclass(frozen=True)
 class NegateAdapter(Descent):
-    """Subtract a task vector of low rank (Ilharco et al. 2023, eq. 1; Hu et al. 2021 for LoRA).
+    """Subtract a task vector of low rank (negation, Ilharco et al. 2023; LoRA, Hu et al. 2021).
 
     theta - strength (alpha / rank) B A, where A and B were trained on the forget set. Weights of
     linear layers in ``params`` change, nothing else.
@@ -45,7 +45,7 @@ class NegateAdapter(Descent):
     """
 
     name: ClassVar[str] = "negate_adapter"
-    reference: ClassVar[str] = "Ilharco et al. 2023, Editing Models with Task Arithmetic; Hu 2021"
+    reference: ClassVar[str] = "Ilharco et al. 2023, Editing Models with Task Arithmetic, negation"
 
     lr: float = 1e-3
     rank: int = 8

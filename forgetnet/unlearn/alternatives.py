@@ -66,7 +66,7 @@ class IdkFineTune(Alternative):
     """Learn to say something else: descend on the alternatives (Maini et al. 2024, TOFU, IDK)."""
 
     name: ClassVar[str] = "idk"
-    reference: ClassVar[str] = "Maini et al. 2024, TOFU, section 3.2"
+    reference: ClassVar[str] = "Maini et al. 2024, TOFU, the baseline of IDK answers"
 
     def objective(self, run: Run, step: int) -> Tensor:
         """Return w_f L(alternatives) + w_r R(retain)."""

@@ -120,7 +120,7 @@ class Amnesiac(Changing):
 
     name: ClassVar[str] = "amnesiac"
     needs: ClassVar[frozenset[str]] = frozenset({"forget", "trace"})
-    reference: ClassVar[str] = "Graves et al. 2021, Amnesiac Machine Learning, sec. 4.2"
+    reference: ClassVar[str] = "Graves et al. 2021, Amnesiac Machine Learning, amnesiac unlearning"
 
     trace: UpdateTrace | None = field(default=None, repr=False)
     stop: StopRule = field(default_factory=lambda: StopRule(None, None))

@@ -47,7 +47,7 @@ def exterior_angle(apex: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
 
     Both are (..., d), tangents at the origin where the geometry is ``lorentz``. With radii a, r and
     the angle t between the directions it is atan2(tanh r sin t / cosh a, tanh r cos t - tanh a),
-    which equals the arc cosine of Desai et al. 2023 (MERU), eq. 7, and needs no clamping; flat, it
+    which equals the arc cosine of Desai et al. 2023 (MERU), and needs no clamping; flat, it
     is atan2(r sin t, r cos t - a).
     """
     far = torch.linalg.vector_norm(apex, dim=-1)

@@ -54,7 +54,7 @@ class SSD(Changing):
 
     name: ClassVar[str] = "ssd"
     needs: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
-    reference: ClassVar[str] = "Foster et al. 2024, Selective Synaptic Dampening, eq. 6 and 7"
+    reference: ClassVar[str] = "Foster et al. 2024, Selective Synaptic Dampening"
 
     alpha: float | None = None
     percentile: float = 0.9

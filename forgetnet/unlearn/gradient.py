@@ -31,10 +31,10 @@ def kl_to(start: Tensor, now: Tensor) -> Tensor:
 @register("gradient_ascent")
 @dataclass(frozen=True)
 class GradientAscent(Descent):
-    """Ascend on the loss of the forget set (Jang et al. 2023, eq. 1): minimise -L(forget)."""
+    """Ascend on the loss of the forget set (Jang et al. 2023): minimise -L(forget)."""
 
     name: ClassVar[str] = "gradient_ascent"
-    reference: ClassVar[str] = "Jang et al. 2023, Knowledge Unlearning, eq. 1"
+    reference: ClassVar[str] = "Jang et al. 2023, Knowledge Unlearning, the loss L_UL"
 
     def objective(self, run: Run, step: int) -> Tensor:
         """Return minus the mean loss of a forget batch."""

@@ -105,7 +105,7 @@ def removal_charge(rows: Floats, step: Floats) -> float:
     """Bound the norm of the gradient that one Newton step leaves behind.
 
     For each class |X| sup|l'''| / 2 |(X step)^2|, from the integral form of the remainder. It is
-    the data-dependent bound of Guo et al. 2020, corollary 2, gamma |X| |step| |X step|, without
+    the data-dependent bound of Guo et al. 2020, gamma |X| |step| |X step|, without
     its last Cauchy-Schwarz, so that rows need not have norm 1.
 
     Args:

@@ -65,7 +65,7 @@ class NewtonRemoval(Changing):
     name: ClassVar[str] = "newton_removal"
     guarantee: ClassVar[Guarantee] = "certified"
     needs: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
-    reference: ClassVar[str] = "Guo et al. 2020, Certified Data Removal, eq. 3, corollary 2, th. 3"
+    reference: ClassVar[str] = "Guo et al. 2020, Certified Data Removal, the Newton update, th. 3"
 
     loss: Literal["ridge", "logistic"] = "ridge"
     ridge: float = 1e-3

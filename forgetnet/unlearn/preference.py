@@ -24,7 +24,7 @@ __all__ = ["NPO", "SimNPO", "npo", "remember_start", "started"]
 def npo(excess: Tensor, beta: float) -> Tensor:
     """Return -(2/beta) mean log sigmoid(beta excess) of (n,) amounts by which a NLL has grown.
 
-    It tends to ascent, up to a constant, as beta tends to 0 (Zhang et al. 2024, eq. 3).
+    It tends to ascent, up to a constant, as beta tends to 0 (Zhang et al. 2024).
     """
     return -2.0 / beta * functional.logsigmoid(beta * excess).mean()
 
@@ -44,7 +44,7 @@ def started(run: Run, side: Side, positions: list[int]) -> Tensor:
 @register("npo")
 @dataclass(frozen=True)
 class NPO(Retaining):
-    """Negative preference optimisation (Zhang et al. 2024, eq. 3), with a retain term.
+    """Negative preference optimisation (Zhang et al. 2024), with a retain term.
 
     The start model's likelihoods are computed once and kept, one number an example; no copy of the
     model is, but for ``retain="kl"``.
@@ -56,7 +56,7 @@ class NPO(Retaining):
     """
 
     name: ClassVar[str] = "npo"
-    reference: ClassVar[str] = "Zhang et al. 2024, Negative Preference Optimization, eq. 3"
+    reference: ClassVar[str] = "Zhang et al. 2024, Negative Preference Optimization, the loss L_NPO"
 
     beta: float = 0.1
     length_normalise: bool = False
@@ -91,7 +91,7 @@ class NPO(Retaining):
 @register("simnpo")
 @dataclass(frozen=True)
 class SimNPO(Retaining):
-    """NPO without a reference: likelihoods by token stand for it (Fan et al. 2024, eq. 4).
+    """NPO without a reference: likelihoods by token stand for it (Fan et al. 2024).
 
     Attributes:
         beta: steepness, per nat a token.
@@ -100,7 +100,7 @@ class SimNPO(Retaining):
     """
 
     name: ClassVar[str] = "simnpo"
-    reference: ClassVar[str] = "Fan et al. 2024, Simplicity Prevails, eq. 4"
+    reference: ClassVar[str] = "Fan et al. 2024, Simplicity Prevails, the loss of SimNPO"
 
     forget_weight: float = 0.125
     beta: float = 4.5

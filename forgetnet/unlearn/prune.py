@@ -72,7 +72,7 @@ class ClassPruning(Descent):
 
     name: ClassVar[str] = "class_pruning"
     needs: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
-    reference: ClassVar[str] = "Wang et al. 2022, Federated Unlearning via Class Pruning, eq. 4-6"
+    reference: ClassVar[str] = "Wang et al. 2022, Federated Unlearning via Class Pruning, TF-IDF"
     paced_by: ClassVar[Side] = "retain"
 
     sparsity: float = 0.1

@@ -145,7 +145,7 @@ def record_training(
 def quasi_hessian(moves: list[Tensor], turns: list[Tensor], vector: Tensor) -> Tensor:
     """Return B v, with B the limited-memory BFGS matrix of pairs (dw, dg), in compact form.
 
-    sigma v - [sigma S, Y] [[sigma S'S, L], [L', -D]]^-1 [sigma S'v; Y'v] (Byrd et al. 1994, 3.13),
+    sigma v - [sigma S, Y] [[sigma S'S, L], [L', -D]]^-1 [sigma S'v; Y'v] (Byrd et al. 1994);
     sigma = y's / s's of the newest pair.
     """
     s, y = torch.stack(moves, dim=1).double(), torch.stack(turns, dim=1).double()

@@ -62,7 +62,7 @@ class Retrain(Descent):
     name: ClassVar[str] = "retrain"
     guarantee: ClassVar[Guarantee] = "exact"
     needs: ClassVar[frozenset[str]] = frozenset({"retain", "build"})
-    reference: ClassVar[str] = "Cao and Yang 2015, Towards Making Systems Forget, sec. 1"
+    reference: ClassVar[str] = "Cao and Yang 2015, Towards Making Systems Forget, retraining"
     paced_by: ClassVar[Side] = "retain"
 
     lr: float = 1e-3

@@ -74,7 +74,7 @@ def _length(found: Tensor, mask: Tensor | None) -> float:
 @register("rmu")
 @dataclass(frozen=True)
 class RMU(Descent):
-    """Representation misdirection for unlearning (Li et al. 2024, WMDP, eq. 1 and 2).
+    """Representation misdirection for unlearning (Li et al. 2024, WMDP).
 
     Squared differences are means over d, as in the authors' settings, where the paper has norms.
     With the default ``params`` everything changes that the module's activations depend on; the
@@ -95,7 +95,7 @@ class RMU(Descent):
     """
 
     name: ClassVar[str] = "rmu"
-    reference: ClassVar[str] = "Li et al. 2024, The WMDP Benchmark, section 4"
+    reference: ClassVar[str] = "Li et al. 2024, The WMDP Benchmark, RMU: forget and retain loss"
     needs: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
 
     module: str = ""

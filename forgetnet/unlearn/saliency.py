@@ -28,7 +28,7 @@ __all__ = ["Masked", "SaliencyMask"]
 
 
 class Masked(Hook):
-    """Lets only the most salient weights move: m = 1[|grad L(forget)| >= gamma], eq. 3.
+    """Lets only the most salient weights move: m = 1[|grad L(forget)| >= gamma].
 
     The absolute value is taken of the sum over the forget set, and the largest entries of all
     tensors in scope together are free. The others are written back after each step, so neither
@@ -98,7 +98,7 @@ class SaliencyMask(Unlearner):
     """
 
     name: ClassVar[str] = "saliency_mask"
-    reference: ClassVar[str] = "Fan et al. 2024, SalUn, eq. 3 and 4"
+    reference: ClassVar[str] = "Fan et al. 2024, SalUn, weight saliency map"
 
     inner: Descent | None = None
     share: float = 0.5

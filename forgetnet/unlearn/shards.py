@@ -38,8 +38,8 @@ __all__ = ["ShardEnsemble", "ShardRetrain", "expected_share"]
 def expected_share(shards: int, slices: int) -> Fraction:
     """Return which share of a whole training one uniformly random request costs, on average.
 
-    (1/S)(2/3 + 1/(3R)), from the sums of the slices that are trained again (Bourtoule et al. 2021,
-    sec. V): of one shard, 1 at the first slice, 2/(R+1) at the last.
+    (1/S)(2/3 + 1/(3R)), from the sums of the slices that are trained again (time analysis of
+    Bourtoule et al. 2021): of one shard, 1 at the first slice, 2/(R+1) at the last.
     """
     return Fraction(1, shards) * (Fraction(2, 3) + Fraction(1, 3 * slices))
 
@@ -84,7 +84,7 @@ class ShardRetrain(Changing):
     name: ClassVar[str] = "shard_retrain"
     guarantee: ClassVar[Guarantee] = "exact"
     needs: ClassVar[frozenset[str]] = frozenset({"forget", "retain", "build"})
-    reference: ClassVar[str] = "Bourtoule et al. 2021, Machine Unlearning, sec. IV and V"
+    reference: ClassVar[str] = "Bourtoule et al. 2021, Machine Unlearning, SISA training"
 
     build: Build | None = None
     folder: str | None = None

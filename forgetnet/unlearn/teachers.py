@@ -68,7 +68,7 @@ class SCRUB(Descent):
 
     name: ClassVar[str] = "scrub"
     needs: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
-    reference: ClassVar[str] = "Kurmanji et al. 2023, Towards Unbounded Machine Unlearning, eq. 3"
+    reference: ClassVar[str] = "Kurmanji et al. 2023, Towards Unbounded Machine Unlearning, SCRUB"
     paced_by: ClassVar[Side] = "retain"
 
     stop: StopRule = field(default_factory=lambda: StopRule(forget_loss=None))
@@ -200,7 +200,7 @@ class BadTeacher(Descent):
 
     name: ClassVar[str] = "bad_teacher"
     needs: ClassVar[frozenset[str]] = frozenset({"forget", "retain"})
-    reference: ClassVar[str] = "Chundawat et al. 2023, Can Bad Teaching Induce Forgetting?, eq. 3"
+    reference: ClassVar[str] = "Chundawat et al. 2023, Can Bad Teaching Induce Forgetting?"
 
     build: Build | None = None
     forget_weight: float = 1.0

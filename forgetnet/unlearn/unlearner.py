@@ -65,7 +65,7 @@ class Unlearner(ABC):
     guarantee: ClassVar[Guarantee] = "approximate"
     needs: ClassVar[frozenset[str]] = frozenset({"forget"})
     reference: ClassVar[str] = ""
-    """The paper, and the equation."""
+    """The paper, and the quantity in it that this is."""
 
     params: tuple[str, ...] = (".*",)
     seed: int = 0
