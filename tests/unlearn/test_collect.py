@@ -56,6 +56,7 @@ def test_a_language_model_gives_the_same_alone_and_in_any_padded_batch(size, cho
     assert found.nll == pytest.approx(mean_nll(found.logprobs), abs=1e-12)
     assert found.tokens.tolist() == [sum(label != -100 for label in r["labels"]) for r in rows]
     assert found.nll.mean() == pytest.approx(mean_loss(model, rows), abs=1e-5)
+    assert found.probabilities is None  # a vocabulary a token would be kept
 
 
 def test_min_k_plus_plus_of_the_scaled_rows_is_that_of_the_statistic():
@@ -72,6 +73,17 @@ def test_min_k_plus_plus_of_the_scaled_rows_is_that_of_the_statistic():
     theirs = min_k_plus_plus_scores(found.logprobs, means, variances)
     zeros, ones = ([np.full(len(z), v) for z in found.z] for v in (0.0, 1.0))
     assert min_k_plus_plus_scores(found.z, zeros, ones) == pytest.approx(theirs, rel=1e-9)
+
+
+def test_choices_that_are_ruled_out_weigh_nothing():
+    model, (inputs, labels) = classifier()
+    model[3].bias.data[3] = -float("inf")
+    found = collect(model, (inputs, labels % 3))
+    p = found.probabilities[:, :3]
+    mean = (p * np.log(p)).sum(axis=1)
+    spread = np.sqrt((p * (np.log(p) - mean[:, None]) ** 2).sum(axis=1))
+    z = (np.log(p[np.arange(40), labels.numpy() % 3]) - mean) / spread
+    assert np.concatenate(found.z) == pytest.approx(z, abs=1e-4)
 
 
 def test_every_label_must_be_the_likeliest_for_an_answer_to_be_right():
@@ -211,6 +223,9 @@ def test_words_follow_a_prompt_until_the_end_and_every_length_is_answered():
     right = collect(reader(), (lost + kept)[::5]).correct
     assert right.sum() > 2
     assert all(said[i] == answers[i] for i in right.nonzero()[0])
+    pieces = [" ".join(prompts[0].split()[:n]) for n in (5, 2, 4, 3, 1)]
+    apart = [generate(reader(), words, [piece], tokens=9)[0] for piece in pieces]
+    assert generate(reader(), words, pieces, tokens=9) == apart
     with pytest.raises(InvalidRecord, match="prompt 1 has no token"):
         generate(reader(), words, [prompts[0], ""])
 
