@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from forgetnet.component import Cost, Finding, Influence, Standing
-from forgetnet.errors import InvalidRecord, StoreError
+from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
 from forgetnet.experts.pinned import drawn, mix, pinned
-from forgetnet.fallback.ladder import Case, Ladder, climb, untouched
+from forgetnet.fallback.ladder import Case, Ladder, by_account, climb, untouched
+from forgetnet.fallback.looks import look
 from forgetnet.fallback.probe import Probe, Retrieval
 from forgetnet.fallback.rack import Held, Leaver, Rack
 from forgetnet.fallback.rows import Rows, live_rows, with_context
@@ -30,6 +32,7 @@ from forgetnet.record import canonical_json, id_hash
 from forgetnet.retrieve import near_duplicates
 from forgetnet.store import Store
 from forgetnet.unlearn.changing import write_state
+from forgetnet.unlearn.private import PrivateTraining
 from forgetnet.unlearn.result import UnlearnResult, state_digest
 from forgetnet.unlearn.retrain import Build, Retrain, Train, fresh_model
 from forgetnet.unlearn.task import Task
@@ -37,11 +40,6 @@ from forgetnet.unlearn.unlearner import snapshot_of
 
 __all__ = ["Entangled"]
 
-REBUILT = "trained once more from the live records, and compared"
-LISTED = "ids that its weights learnt from compared with the live records"
-SHREDDED = "looked for its old weights, records and checkpoints"
-READ_BACK = "weights read back from their file"
-ATTACKED = "a membership attack on its weights, with two controls"
 _PROBED = 64
 _CPU = torch.device("cpu")
 
@@ -136,12 +134,15 @@ class Entangled:
                     self._train(module, self._examples(rows), self._seed)
             self._rack.commit(Held(frozenset(live)), snapshot_of(module))
 
-    def adopt(self, ids: Sequence[str], module: nn.Module) -> None:
+    def adopt(
+        self, ids: Sequence[str], module: nn.Module, *, private: PrivateTraining | None = None
+    ) -> None:
         """Take over weights that were trained elsewhere on live records.
 
         Args:
             ids: all that they learnt from.
             module: holds them; it stays yours.
+            private: the account, if they were trained by ``train_private``.
 
         Raises:
             InvalidRecord: some ids aren't live.
@@ -150,7 +151,8 @@ class Entangled:
             if not ids or (missing := set(ids) - set(self._attached().get(list(ids)))):
                 what = f"{len(missing)} of them aren't live" if ids else "there are none"
                 raise InvalidRecord(f"say which live records the weights learnt from; {what}")
-            self._rack.commit(Held(frozenset(ids)), snapshot_of(module))
+            account = {} if private is None else {**private.to_plain(), "forgotten": 0}
+            self._rack.commit(Held(frozenset(ids), account=account), snapshot_of(module))
             self._module, self._owed = None, set()
 
     @property
@@ -181,7 +183,7 @@ class Entangled:
 
     @property
     def attempts(self) -> Sequence[Mapping[str, Any]]:
-        """What the last forget tried and what the audit said, as plain values."""
+        """What the last forget tried, and what the audit said."""
         return self._rack.held.attempts
 
     @property
@@ -234,6 +236,9 @@ class Entangled:
         names = ", then ".join(dict.fromkeys(rung.name for rung in self._ladder.rungs))
         size = sum(t.numel() * t.element_size() for t in self._rack.load().values())
         action = f"unlearn in shared weights by {names}, until an audit is content"
+        if (spared := by_account(self._ladder, held.account, len(leaving))) and spared.accepted:
+            action = f"leave as they are, trained privately: {spared.reasons[0]}"
+            return Cost(action, len(leaving), guarantee="certified")
         if isinstance(first, Retrain):
             return Cost(action, len(leaving), len(rest), 1, size, share=1.0)
         predicted = first.estimate(self._loaded(), forget, retain, task=self._task)
@@ -326,8 +331,10 @@ class Entangled:
         )
         attempts = [untouched(self._ladder, case)] if whole else []
         compared = self._compared(probe, leavers).to_plain() if whole else {}
+        if spared := by_account(self._ladder, before.account, len(owed)):
+            attempts = [spared, *attempts] if not spared.accepted else [spared]
         result: UnlearnResult | None = None
-        if not whole or not attempts[0].accepted:
+        if not attempts or not attempts[-1].accepted:
             result, tried = climb(self._ladder, case)
             attempts += tried
         told = tuple(attempt.to_plain() for attempt in attempts)
@@ -335,10 +342,13 @@ class Entangled:
         last = attempts[-1]
         if last.accepted:
             standing = standing_after(last, before.standing)
-            found = None if result is None else snapshot_of(result.model)
-            return replace(after, standing=standing), found
+            if result is not None:
+                return replace(after, standing=standing, account={}), snapshot_of(result.model)
+            since = before.account.get("forgotten", 0) + len(owed)
+            account = {**before.account, "forgotten": since} if before.account else {}
+            return replace(after, standing=standing, account=account), None
         if self._ladder.otherwise == "drop":
-            return replace(after, saw=frozenset(), standing=DROPPED), {}
+            return replace(after, saw=frozenset(), standing=DROPPED, account={}), {}
         return replace(after, saw=before.saw, standing=WITHHELD), None
 
     def _probe(self, forget: Any) -> Probe:
@@ -379,21 +389,9 @@ class Entangled:
 
     def after(self, ids: Collection[str], note: Mapping[str, Any], *, full: bool) -> list[Finding]:
         """Look at the files, not at what is in memory; in full, train once more and compare."""
-        held, standing = self._rack.read(), self.standing
-        hits = len(held.saw.intersection(ids))
-        if not note["held"]:
-            return [Finding(LISTED, hits)]
-        findings = [Finding(LISTED, hits, int(note["held"]), int(note["found"]))]
-        changed = held.digest != note["digest"]
-        old = str(note["weights"]) if changed else ""
-        findings.append(Finding(SHREDDED, self._rack.remains(old), 1, int(bool(note["weights"]))))
-        if held.weights:
-            digest = state_digest(self._loaded())  # raises if the bytes aren't those written
-            findings.append(Finding(READ_BACK, int(digest == ""), 1, 1))
-            if full and (again := self._again.get(held.digest)) is not None:
-                # Weights may owe nothing to a record, and then the look has no control.
-                findings.append(Finding(REBUILT, int(again != digest), int(changed), int(changed)))
-        if standing.guarantee == "audited" and not standing.withheld and held.attempts:
-            seen = held.attempts[-1]["verdict"] in self._ladder.accept
-            findings.append(Finding(ATTACKED, int(not seen)))
-        return findings
+        held, digest = self._rack.read(), ""
+        if held.weights and note["held"]:
+            with suppress(StoreCorrupt):  # then the look has no digest, and says so
+                digest = state_digest(self._loaded())
+        again = self._again.get(held.digest) if full else None
+        return look(self._rack, held, ids, note, digests=(digest, again), ladder=self._ladder)

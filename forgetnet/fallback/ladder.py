@@ -6,6 +6,7 @@ it was the last. Knows nothing of memories or files.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,12 +17,13 @@ from forgetnet.audit.verdict import Verdict
 from forgetnet.errors import InvalidRecord, Unsupported
 from forgetnet.fallback.probe import Probe
 from forgetnet.unlearn.config import Budget
+from forgetnet.unlearn.private import for_several
 from forgetnet.unlearn.result import UnlearnResult
 from forgetnet.unlearn.retrain import Build, Retrain, Train
 from forgetnet.unlearn.task import Task
 from forgetnet.unlearn.unlearner import Unlearner
 
-__all__ = ["Attempt", "Case", "Ladder", "climb", "untouched"]
+__all__ = ["Attempt", "Case", "Ladder", "by_account", "climb", "untouched"]
 
 _ENDED = {"done", "forget_loss"}
 
@@ -37,6 +39,8 @@ class Ladder:
         margin: of the attack's AUC around 0.5 that counts as no difference.
         skip: leave weights as they are where the audit shows, by ``accept``, that they don't tell
             the records apart even before anything was done.
+        epsilon, delta: for weights that were trained privately: up to what they are good enough as
+            they are, for all the records forgotten since together; None never is.
         budget: of each rung.
         otherwise: where no rung is good enough, ``withhold`` the model until another ladder
             finishes the work, or ``drop`` its weights, so that nothing is left.
@@ -46,6 +50,8 @@ class Ladder:
     accept: frozenset[Verdict] = frozenset({Verdict.CONSISTENT, Verdict.PROVEN})
     margin: float = 0.1
     skip: bool = True
+    epsilon: float | None = None
+    delta: float = 1e-5
     budget: Budget = field(default_factory=Budget)
     otherwise: Literal["withhold", "drop"] = "withhold"
 
@@ -168,6 +174,24 @@ def untouched(ladder: Ladder, case: Case) -> Attempt:
     reasons = ("no holdout was given",) if finding is None else finding.reasons
     accepted = ladder.skip and verdict in ladder.accept
     return Attempt("nothing", "approximate", "done", verdict, reasons, accepted)
+
+
+def by_account(ladder: Ladder, account: Mapping[str, Any], leaving: int) -> Attempt | None:
+    """Return the attempt of doing nothing to weights whose training bounds what they can hold.
+
+    Args:
+        ladder: says how much is good enough.
+        account: of private training, and how many were ``forgotten`` since; empty without.
+        leaving: how many more are to be forgotten now.
+    """
+    if not account:
+        return None
+    count = int(account["forgotten"]) + leaving
+    epsilon, delta = for_several(account["epsilon"], account["delta"], count)
+    most = ladder.epsilon
+    good = most is not None and epsilon <= most and delta <= ladder.delta
+    said = f"epsilon {epsilon:.4g} and delta {delta:.2g} for all forgotten since the training"
+    return Attempt("nothing", "certified", "done", Verdict.NOT_CHECKED, (said,), good)
 
 
 def _attempt(

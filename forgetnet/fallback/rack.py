@@ -47,6 +47,7 @@ class Held:
         standing: what its forgetting is worth.
         attempts: what came of the last forget, as plain JSON.
         retrieval: what the comparison with and without the memory found then.
+        account: of private training, as plain JSON, and how many records were forgotten since.
     """
 
     saw: frozenset[str] = frozenset()
@@ -55,6 +56,7 @@ class Held:
     standing: Standing = EXACT
     attempts: tuple[Mapping[str, Any], ...] = ()
     retrieval: Mapping[str, Any] = field(default_factory=dict)
+    account: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Rack:
@@ -111,6 +113,7 @@ class Rack:
                 Standing(**body["standing"]),
                 tuple(body["attempts"]),
                 body["retrieval"],
+                body["account"],
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreCorrupt(f"{path} can't be read; restore it from a backup") from error
@@ -172,6 +175,7 @@ class Rack:
             "standing": {n: getattr(held.standing, n) for n in Standing.__dataclass_fields__},
             "attempts": list(held.attempts),
             "retrieval": dict(held.retrieval),
+            "account": dict(held.account),
         }
         write_durable(folder / _MANIFEST, json.dumps(told, sort_keys=True).encode())
         self.held = held

@@ -20,6 +20,7 @@ WITHHELD = Standing(
     withheld=True,
 )
 _AUDITED = "its weights were changed by a method that proves nothing; an attack found no more"
+_PRIVATE = "its weights learnt from the records privately, within the epsilon that was agreed"
 _CERTIFIED = "its weights are within a certified distance of the retrained ones, not equal to them"
 _TELLS_NOTHING = "its weights learnt from the records, and an attack could not tell them apart"
 
@@ -32,6 +33,8 @@ def standing_after(last: Attempt, before: Standing) -> Standing:
         return Standing("exact", f"unlearned exactly by {last.method}")
     if last.guarantee == "exact":  # of weights that were only audited or certified before
         return Standing(before.guarantee, f"unlearned exactly by {last.method}", before.remark)
+    if last.method == "nothing" and last.guarantee == "certified":
+        return Standing("certified", "left as they are", _PRIVATE)
     if last.guarantee == "certified" and before.guarantee != "audited":
         return Standing("certified", f"unlearned by {last.method}", _CERTIFIED)
     if last.method == "nothing":

@@ -23,7 +23,7 @@ from forgetnet.experts.pinned import drawn, mix
 from forgetnet.unlearn.config import check_positive
 from forgetnet.unlearn.task import Task, guess_task
 
-__all__ = ["PrivateTraining", "train_private"]
+__all__ = ["PrivateTraining", "for_several", "train_private"]
 
 _NOTES = (
     "neighbouring data sets differ by one example; k examples have k times epsilon or more",
@@ -63,6 +63,18 @@ class PrivateTraining:
         """Return the account as plain JSON, without the model, for a plan to carry."""
         told = {n: getattr(self, n) for n in self.__dataclass_fields__ if n != "model"}
         return {"mechanism": "DP-SGD", "unit": "example", **told, "notes": list(self.notes)}
+
+
+def for_several(epsilon: float, delta: float, count: int) -> tuple[float, float]:
+    """Return what (epsilon, delta) for one example comes to for k of them.
+
+    Group privacy: k epsilon, and k e^((k-1) epsilon) delta, at most 1 (Vadhan 2017, The Complexity
+    of Differential Privacy, on groups).
+    """
+    if count < 1:
+        return 0.0, 0.0
+    grown = (count - 1) * epsilon + math.log(count) + (math.log(delta) if delta else -math.inf)
+    return count * epsilon, math.exp(min(grown, 0.0))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from forgetnet.fallback import Entangled, Ladder, Rows
 from forgetnet.forget.surfaces import Surface
 from forgetnet.model import ForgetNet
 from forgetnet.unlearn import NPO, SSD, Budget, FineTune, GradientDifference, StopRule
+from forgetnet.unlearn.private import for_several, train_private
 from tests.fallback import house
 from tests.fallback.house import LIGHT, PEOPLE, RETRAIN, opened, part, records
 
@@ -197,6 +198,44 @@ def test_weights_that_tell_nothing_are_left_alone(tmp_path: Path) -> None:
         assert model.digest() != before  # it says whom the weights saw, and is no twin
         assert memory.forget(ids=["di-0", "di-1", "di-2"]).status == "erased"
         assert [a["verdict"] for a in model.attempts] == ["underpowered", "proven"]
+
+
+@pytest.mark.filterwarnings("ignore:Optimal order")
+def test_private_weights_are_left_alone_while_their_epsilon_allows_it(tmp_path: Path) -> None:
+    """Together with all that was forgotten since the training: k records have k times epsilon."""
+    pytest.importorskip("opacus")
+    model = part(tmp_path / "w", ladder=Ladder((RETRAIN,), epsilon=2.5, delta=0.02))
+    with opened(tmp_path / "m", model) as memory:
+        ids = memory.add(records())
+        inputs = torch.from_numpy(np.stack([r.vector for r in records() if r.vector is not None]))
+        labels = torch.tensor([r.metadata["label"] for r in records()])
+        done = train_private(
+            house.build(), (inputs, labels), epsilon=1.0, delta=1e-4, epochs=1, batch_size=32
+        )
+        model.adopt(ids, done.model, private=done)
+        plan = memory.forget(ids=["ann-0"], dry_run=True)
+        (step,) = [s for s in plan.steps if s.component == "head"]
+        assert (step.guarantee, step.passes) == ("certified", 0)
+        assert f"epsilon {done.epsilon:.4g}" in step.action
+        receipt = memory.forget(ids=["ann-0"])
+        assert (surface(receipt).status, guarantee(receipt)) == ("unsupported", "certified")
+        assert memory.forget(ids=["ann-1"]).status == "unsupported"
+        assert [a["method"] for a in model.attempts] == ["nothing"]
+        assert memory.forget(ids=["ann-2"]).status == "erased"  # three times 1.0 is too much
+        assert [a["method"] for a in model.attempts] == ["nothing", "nothing", "retrain"]
+        assert not model._rack.read().account
+
+
+def test_several_examples_have_several_times_epsilon() -> None:
+    """k epsilon; and delta times 1 + e^eps + ..., which k e^((k-1) eps) is above."""
+    assert for_several(0.5, 1e-6, 1) == pytest.approx((0.5, 1e-6))
+    epsilon, delta = for_several(0.5, 1e-6, 3)
+    assert epsilon == pytest.approx(1.5)
+    assert delta == pytest.approx(3 * np.exp(1.0) * 1e-6)
+    assert delta >= 1e-6 * (1 + np.exp(0.5) + np.exp(1.0))
+    assert for_several(2.0, 1e-5, 400)[1] == 1.0
+    assert for_several(2.0, 0.0, 4) == (8.0, 0.0)
+    assert for_several(2.0, 0.1, 0) == (0.0, 0.0)
 
 
 def test_without_a_holdout_nothing_is_accepted_by_looks(tmp_path: Path) -> None:
