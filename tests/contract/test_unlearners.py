@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from forgetnet.errors import ForgetNetError, InvalidRecord
+from forgetnet.errors import ForgetNetError, InvalidRecord, Unsupported
 from forgetnet.unlearn import Budget, ClassificationTask, Unlearner, available, get
 from forgetnet.unlearn.result import state_digest
 from tests.contract.unlearning import CASES, ELSEWHERE, Case, Toy
@@ -63,6 +63,32 @@ def test_it_lowers_what_it_should(case: Case, tmp_path: Path) -> None:
     assert grown > 0.1 if case.lowers else result.after != result.before
     assert result.guarantee in {"exact", "certified", "approximate"}
     assert (result.certificate is None) == (result.guarantee == "approximate")
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=["float64", "bfloat16"])
+def test_a_model_of_another_type_forgets_too_and_keeps_it(
+    case: Case, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    torch.set_default_dtype(dtype)
+    try:
+        toy = case.make(tmp_path)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    kind = toy.unlearner.set_params(device="cpu")
+    if hasattr(kind, "build") and kind.build is not None:
+        kind = kind.set_params(build=lambda build=kind.build: build().to(dtype))
+    if case.name == "newton_removal-logistic" and dtype == torch.bfloat16:
+        with pytest.raises(Unsupported, match="used up"):  # by the rounding of the head
+            go(replace(toy, unlearner=kind))
+        return
+    result = go(replace(toy, unlearner=kind))
+    assert {p.dtype for p in result.model.parameters()} == {dtype}
+    assert result.stopped in {"done", "forget_loss"} and result.after != result.before
+    grown = forget_loss(result.model, toy) - forget_loss(toy.model, toy)
+    assert grown > 0.0 or not case.lowers
+    result.rollback()
+    assert result.after == result.before == state_digest(toy.model)
 
 
 @EVERY

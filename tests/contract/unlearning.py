@@ -100,12 +100,16 @@ def small() -> nn.Module:
     return nn.Sequential(nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, CLASSES))
 
 
-@functools.cache
 def digits() -> tuple[Data, Data, Data]:
-    """Forget, retain and holdout: forget's labels are wrong."""
+    """Forget, retain and holdout, in torch's default type: forget's labels are wrong."""
+    return _digits(torch.get_default_dtype())
+
+
+@functools.cache
+def _digits(dtype: torch.dtype) -> tuple[Data, Data, Data]:
     inputs, labels = load_digits(return_X_y=True)
     chosen = labels < CLASSES
-    x = torch.tensor(inputs[chosen] / 16.0, dtype=torch.float32)
+    x = torch.tensor(inputs[chosen] / 16.0, dtype=dtype)
     y = torch.tensor(labels[chosen], dtype=torch.long)
     first = (y == 0).nonzero().reshape(-1)[:16]
     rest = torch.ones(len(y), dtype=torch.bool)
@@ -133,8 +137,12 @@ def taught(model: nn.Module, data: Data, epochs: int = 60, lr: float = 1e-2) -> 
     return model.eval()
 
 
-@functools.cache
 def _learnt(make: Callable[[], nn.Module]) -> nn.Module:
+    return _learnt_in(make, torch.get_default_dtype())
+
+
+@functools.cache
+def _learnt_in(make: Callable[[], nn.Module], dtype: torch.dtype) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         forget, retain, _ = digits()

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
 from forgetnet.unlearn import (
+    SCRUB,
     SSD,
     GradientDifference,
     IdkFineTune,
@@ -20,7 +22,7 @@ from forgetnet.unlearn import (
     StopRule,
 )
 from forgetnet.unlearn.result import state_digest
-from tests.contract.unlearning import CLASSES, Data, digits, small
+from tests.contract.unlearning import CASES, CLASSES, Data, digits, small
 
 FORGET, RETAIN, HOLDOUT = digits()
 NAME = "checkpoint.safetensors"
@@ -37,13 +39,14 @@ def model() -> Any:
         return small()
 
 
-def cut_short(folder: Path, kind: Any = KIND, data: tuple[Data, Data] = (FORGET, RETAIN)) -> None:
-    def stop(look: Any, _model: Any) -> None:
-        if look.step >= 4:
-            raise Cut
+def stop_at_4(look: Any, _model: Any) -> None:
+    if look.step >= 4:
+        raise Cut
 
+
+def cut_short(folder: Path, kind: Any = KIND, data: tuple[Data, Data] = (FORGET, RETAIN)) -> None:
     with pytest.raises(Cut):
-        kind.unlearn(model(), *data, checkpoint=folder, callbacks=[stop])
+        kind.unlearn(model(), *data, checkpoint=folder, callbacks=[stop_at_4])
 
 
 def resume(folder: Path, kind: Any = KIND, data: tuple[Data, Data] = (FORGET, RETAIN)) -> Any:
@@ -93,6 +96,45 @@ def test_a_damaged_byte_is_told_of_wherever_it_is(tmp_path: Path) -> None:
         (tmp_path / NAME).write_bytes(foreign)
         with pytest.raises(StoreCorrupt):
             resume(tmp_path)
+
+
+def test_dropout_is_drawn_by_step_so_a_run_that_goes_on_has_the_same_bits(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(64, 32), nn.Dropout(0.3), nn.ReLU(), nn.Linear(32, CLASSES))
+    kind = KIND.set_params(mode="train")
+    state = torch.get_rng_state()
+    through = kind.unlearn(net, FORGET, RETAIN)
+    assert torch.equal(state, torch.get_rng_state())
+    torch.rand(5)  # what the global generator holds is nobody's business
+    with pytest.raises(Cut):
+        kind.unlearn(net, FORGET, RETAIN, checkpoint=tmp_path, callbacks=[stop_at_4])
+    torch.rand(3)
+    resumed = kind.unlearn(net, FORGET, RETAIN, checkpoint=tmp_path, resume=True)
+    assert resumed.after == through.after
+    assert kind.set_params(mode="eval").unlearn(net, FORGET, RETAIN).after != through.after
+
+
+def test_what_was_carried_is_found_again(tmp_path: Path) -> None:
+    """SCRUB rewinds to a look before the cut."""
+    learnt = next(case for case in CASES if case.name == "scrub-rewind").make(tmp_path)
+    kind = SCRUB(lr=5e-3, epochs=4.0, max_epochs=2, rewind=True, stop=StopRule(None, None))
+    looks: list[str] = []
+
+    def note(_look: Any, net: Any) -> None:
+        looks.append(state_digest(net))
+
+    def cut(look: Any, _net: Any) -> None:
+        if len(looks) and look.step >= last:
+            raise Cut
+
+    sets = (learnt.forget, learnt.retain)
+    through = kind.unlearn(learnt.model, *sets, holdout=learnt.holdout, callbacks=[note])
+    assert through.after in looks[:-1]  # a look before the last one is gone back to
+    last = through.history[-2].step
+    others: Any = {"holdout": learnt.holdout, "checkpoint": tmp_path / "c"}
+    with pytest.raises(Cut):
+        kind.unlearn(learnt.model, *sets, callbacks=[cut], **others)
+    assert kind.unlearn(learnt.model, *sets, resume=True, **others).after == through.after
 
 
 def test_with_nothing_there_it_begins(tmp_path: Path, whole: Any) -> None:
