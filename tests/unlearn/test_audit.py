@@ -20,8 +20,9 @@ from forgetnet.audit.controls import Controlled
 from forgetnet.audit.robustness import rounded
 from forgetnet.audit.verdict import Finding, Verdict
 from forgetnet.errors import InvalidRecord
-from forgetnet.unlearn import CausalLMTask, ClassificationTask, collect
+from forgetnet.unlearn import CausalLMTask, ClassificationTask, Collected, collect
 from forgetnet.unlearn.audit import Margins, Relearn, Row, _corrected, audit_unlearning
+from forgetnet.unlearn.evidence import memorised
 from forgetnet.unlearn.result import state_digest
 from forgetnet.unlearn.trials import Relearning, kept_by_rounding, quantised
 from tests.unlearn.toys import Reader, fit, people, reader
@@ -82,6 +83,9 @@ def test_a_retrained_model_passes_every_test_and_the_original_none_of_forgetting
     fresh = audit_unlearning(original(), trained(102), references, **SETS, relearn=SOON)
     assert {row.verdict for row in fresh.rows} == {Verdict.CONSISTENT}, fresh.table()
     assert fresh.verdict is Verdict.CONSISTENT
+    told = fresh.row("retrain equivalence").finding.numbers
+    least = min(told["p_rank"], told["p_order"])  # the level is within the margin
+    assert told["p_beyond"] == pytest.approx(min(1, 3 * least))
     kept = audit_unlearning(original(), original(), references, **SETS, relearn=SOON)
     failed = {row.name for row in kept.rows if row.verdict is Verdict.INCONSISTENT}
     forgetting = {row.name for row in kept.rows if row.kind == "forgetting"}
@@ -133,6 +137,34 @@ def test_what_is_forgotten_in_one_wording_only_is_caught_by_another():
         original(), trained(102), worlds(9), **SETS, paraphrase=blurred, relearn=None, bits=()
     )
     assert fresh.row("paraphrase").verdict is Verdict.CONSISTENT
+
+
+def test_what_else_was_lost_is_told_and_what_was_won_is_not_held_against_a_model():
+    torch.manual_seed(0)
+    ruined = copy.deepcopy(trained(102))
+    torch.nn.init.normal_(ruined[2].weight)
+    references = worlds(9)
+    found = audit_unlearning(original(), ruined, references, **SETS, relearn=None, bits=())
+    for side in ("retain", "holdout"):
+        row = found.row(f"{side} utility")
+        assert row.verdict is Verdict.INCONSISTENT and row.kind == "utility"
+        assert row.numbers["unlearned"] < row.numbers["original"] - 0.05
+    better = copy.deepcopy(trained(102))
+    fit(better, CLASSES, HOLDOUT, steps=40)
+    found = audit_unlearning(original(), better, references, **SETS, relearn=None, bits=())
+    assert found.row("holdout utility").numbers["unlearned"] > 0.6
+    assert found.row("holdout utility").verdict is Verdict.CONSISTENT
+
+
+def test_examples_that_all_agree_are_enough_only_if_they_are_many():
+    for n, verdict in ((29, Verdict.UNDERPOWERED), (30, Verdict.CONSISTENT)):
+        agreed = Collected(
+            *(np.zeros(n), np.ones(n, int), np.ones(n, bool), np.ones(n)),
+            *(tuple(np.zeros((n, 1))), tuple(np.ones((n, 1), bool)), tuple(np.zeros((n, 1)))),
+            *(None, None),
+        )
+        test, _ = memorised([{"forget": agreed}] * 2, 0.1, 0.05)
+        assert test({"forget": agreed}).verdict is verdict
 
 
 def few(n: int) -> dict[str, Any]:
