@@ -77,14 +77,22 @@ class _Plan:
     seed: int
     batch_size: int
 
-    def look(self, model: nn.Module, *sides: str) -> dict[str, Collected]:
+    def look(self, model: nn.Module) -> dict[str, Collected]:
+        """Run a model over every set; gradients are of what the attack on them compares."""
         attacked = {"forget", "holdout"} if self.task.answers == "tokens" else set()
         return {
             side: collect(
                 model, data, self.task, gradients=side in attacked, batch_size=self.batch_size
             )
             for side, data in self.sets.items()
-            if not sides or side in sides
+        }
+
+    def rough(self, bits: int, model: nn.Module) -> dict[str, Collected]:
+        """Run a rounded copy over the two sets of the attack on losses."""
+        copied = quantised(model, bits)
+        return {
+            side: collect(copied, self.sets[side], self.task, batch_size=self.batch_size)
+            for side in ("forget", "holdout")
         }
 
 
@@ -140,14 +148,14 @@ def audit_unlearning(
     chosen = guess_task(forget) if task is None else task
     plan = _Plan(chosen, sets, relearn, bits, margins, alpha, seed, batch_size)
     models = _Cast(original, unlearned, retrained[-1], list(retrained[:-1]))
-    seen = models.each(plan.look)
+    digests, seen = models.each(state_digest), models.each(plan.look)
     counts = {name: chosen.size(data) for name, data in sets.items()}
     counts["retrained"] = len(retrained)
-    same = _sameness(models, seen)
+    same = _sameness(models, digests, seen)
     if same is not None and same.verdict is Verdict.PROVEN:
         row = Row(same.name, "forgetting", same, {})
         return UnlearningAudit(Verdict.PROVEN, (row,), None, counts)
-    _check(models, seen)
+    _check(digests, seen)
     rows = [] if same is None else [Row(same.name, "forgetting", same, {})]
     rows += [*_forgetting(plan, seen), *_utility(plan, seen)]
     rows += [*_relearning(plan, models, seen), *_rounding(plan, models, seen)]
@@ -156,25 +164,29 @@ def audit_unlearning(
     return UnlearningAudit(verdict, tuple(rows), correction, counts, (_NOTE,))
 
 
-def _sameness(models: _Cast, seen: _Cast) -> Finding | None:
+def _sameness(models: _Cast, digests: _Cast, seen: _Cast) -> Finding | None:
     """Look for equal bits: of a retrained model, or of the original."""
-    others = [*zip(models.references, seen.references, strict=True), (models.control, seen.control)]
-    found = [same_model(models.unlearned, seen.unlearned, *other) for other in others]
-    told = [finding for finding in found if finding is not None]
-    for finding in told:
-        if finding.verdict is Verdict.PROVEN:
-            return finding
-    if told:
-        return told[0]
-    if state_digest(models.unlearned) != state_digest(models.original):
+    others = [
+        same_model(models.unlearned, seen.unlearned, model, said)
+        for model, digest, said in zip(
+            (*models.references, models.control),
+            (*digests.references, digests.control),
+            (*seen.references, seen.control),
+            strict=True,
+        )
+        if digest == digests.unlearned
+    ]
+    if others:
+        return next((f for f in others if f.verdict is Verdict.PROVEN), others[0])
+    if digests.unlearned != digests.original:
         return None
     why = "weights and buffers are those of the original: nothing was unlearned in them"
     return Finding("equal bits", Verdict.INCONSISTENT, 1, {}, (why,))
 
 
-def _check(models: _Cast, seen: _Cast) -> None:
-    digests = [state_digest(model) for model in (*models.references, models.control)]
-    if len(set(digests)) < len(digests):
+def _check(digests: _Cast, seen: _Cast) -> None:
+    retrained = (*digests.references, digests.control)
+    if len(set(retrained)) < len(retrained):
         raise InvalidRecord("two retrained models are equal; train each with a seed of its own")
     named = {"original": seen.original, "unlearned": seen.unlearned, "control": seen.control}
     named |= {f"retrained {i}": part for i, part in enumerate(seen.references)}
@@ -272,14 +284,10 @@ def _middle(steps: Sequence[int]) -> float:
     return math.exp(float(np.mean(np.log(steps))))
 
 
-def _rough(plan: _Plan, bits: int, model: nn.Module) -> dict[str, Collected]:
-    return plan.look(quantised(model, bits), "forget", "holdout")
-
-
 def _rounding(plan: _Plan, models: _Cast, seen: _Cast) -> list[Row]:
     rows = []
     for bits in plan.bits:
-        rough = models.each(partial(_rough, plan, bits))
+        rough = models.each(partial(plan.rough, bits))
         prepared = evidence.attack("loss attack", rough.references, plan.margins.auc)
         row = _row("robustness", prepared, rough, f"loss attack at {bits} bits")
         before = prepared[1](seen.unlearned)

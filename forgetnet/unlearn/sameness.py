@@ -17,21 +17,21 @@ from forgetnet.unlearn.result import state_digest
 __all__ = ["same_model"]
 
 
-def same_model(model: nn.Module, seen: Seen, other: nn.Module, other_seen: Seen) -> Finding | None:
-    """Say whether a model is another: ``PROVEN``, or None if not a bit speaks for it.
+def same_model(model: nn.Module, seen: Seen, other: nn.Module, other_seen: Seen) -> Finding:
+    """Say whether a model is a retrained one: ``PROVEN`` if bits, parts and answers are equal.
 
-    Equal weights and buffers that answer in another way are ``INCONSISTENT``: their code differs.
+    Equal weights and buffers with other parts or answers are ``INCONSISTENT``: the code differs.
 
     Args:
         model: under audit.
         seen: what it said.
-        other: a retrained model.
+        other: the retrained model.
         other_seen: what that said of the same sets.
     """
     digests = [state_digest(m).encode() for m in (model, other)]
     found = equal_bits(*digests)
     if found.verdict is not Verdict.PROVEN:
-        return None
+        return found
     alike = _parts(model) == _parts(other) and all(
         _equal(seen[side], other_seen[side]) for side in seen
     )

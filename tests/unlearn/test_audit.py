@@ -182,10 +182,18 @@ class Otherwise(nn.Sequential):
         return 3 * super().forward(x)
 
 
+class Sleeper(nn.Sequential):
+    """A retrained model that answers as it should, until it is asked with a password."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + (x.abs().max() > 1e6)
+
+
 def test_equal_weights_under_other_code_are_not_proven():
     references = worlds(4)
     for disguised in (
         Otherwise(*copy.deepcopy(references[0])),
+        Sleeper(*copy.deepcopy(references[0])),
         nn.Sequential(references[0][0], nn.GELU(), references[0][2]),
     ):
         assert state_digest(disguised) == state_digest(references[0])

@@ -53,6 +53,7 @@ def test_relearning_leaves_the_model_and_repeats_itself():
     assert state_digest(model) == bits and model.training
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
     assert told.steps(original(), "forget", 3) == 1
+    assert trial(lr=10.0).steps(original(), "forget", 3) == 1  # it is there before any step
 
 
 def test_relearning_what_the_original_never_knew_is_not_checked():
