@@ -71,6 +71,8 @@ def test_min_k_plus_plus_by_hand() -> None:
     mean, variance = vocabulary_moments(np.log(p))
     assert mean == pytest.approx((p * np.log(p)).sum(axis=1))
     assert variance == pytest.approx((p * np.log(p) ** 2).sum(axis=1) - mean**2)
+    faulty = vocabulary_moments(np.log(p), compat=OPEN)  # no zero, and nothing cancels
+    assert np.array(faulty) == pytest.approx(np.array([mean, variance]), abs=1e-12)
     token = np.log(p[:, 1])
     z = (token - mean) / np.sqrt(variance)
     found = min_k_plus_plus_scores([token], [mean], [variance], k=0.5)
