@@ -29,6 +29,7 @@ __all__ = [
     "answer_tokens",
     "exact_memorisation",
     "extraction_strength",
+    "gibberish",
     "mean_nll",
     "model_utility",
     "prob_normalised",
@@ -289,6 +290,32 @@ def extraction_strength(matches: Sequence[npt.ArrayLike], *, compat: Compat = "s
         else:
             values[index] = 1 - min(first, len(row) - 1 if faulty else len(row)) / len(row)
     value, n, left_out, reasons = _mean(values)
+    return Score(value, values, n, left_out, reasons)
+
+
+def gibberish(class_probabilities: npt.ArrayLike, *, compat: Compat = "strict") -> Score:
+    """Average what a classifier of texts gives to its class 0: the share of sense, or of nonsense.
+
+    Which of the two class 0 is, the classifier decides; that of open-unlearning's settings calls it
+    clean. ``open-unlearning`` lets NaN poison the mean, ``strict`` leaves it out and says so.
+
+    Args:
+        class_probabilities: (n, c), each row sums to 1, or is NaN where there was no text.
+        compat: see above.
+
+    Raises:
+        InvalidRecord: no matrix, or a row that doesn't sum to 1.
+    """
+    check_compat(compat)
+    table = np.asarray(class_probabilities, np.float64)
+    if table.ndim != 2 or not table.size:
+        raise InvalidRecord(f"a row of probabilities an example, not {table.shape}")
+    told = ~np.isnan(table).any(axis=1)
+    if (table[told] < 0).any() or not np.allclose(table[told].sum(axis=1), 1, atol=1e-5):
+        raise InvalidRecord("each row of probabilities sums to 1")
+    values = np.where(told, table[:, 0], np.nan)
+    strict = compat == "strict"
+    value, n, left_out, reasons = _mean(values, skip=strict, what="examples without a text")
     return Score(value, values, n, left_out, reasons)
 
 

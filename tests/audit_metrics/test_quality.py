@@ -16,6 +16,7 @@ from forgetnet.audit.quality import (
     answer_tokens,
     exact_memorisation,
     extraction_strength,
+    gibberish,
     mean_nll,
     model_utility,
     prob_normalised,
@@ -188,6 +189,19 @@ def test_the_last_token_is_dropped_only_if_it_ends_the_sequence() -> None:
     assert answer_tokens(tokens, ends_with_eos=False) == tokens
     assert answer_tokens(tokens, ends_with_eos=False, compat=OPEN) == [1, 2]
     assert answer_tokens(tokens, ends_with_eos=True) == [1, 2]
+
+
+def test_gibberish_is_the_mean_of_class_0() -> None:
+    table = [[0.9, 0.1], [0.3, 0.7], [np.nan, np.nan]]
+    assert math.isnan(gibberish(table, compat=OPEN).value)
+    mended = gibberish(table)
+    assert mended.value == pytest.approx(0.6)
+    assert (mended.n, mended.left_out) == (2, 1)
+    assert gibberish(table[:2], compat=OPEN).value == pytest.approx(0.6)
+    with pytest.raises(InvalidRecord, match="sums to 1"):
+        gibberish([[0.9, 0.2]])
+    with pytest.raises(InvalidRecord, match="row of probabilities"):
+        gibberish([0.9, 0.1])
 
 
 def test_model_utility_is_scipys_harmonic_mean() -> None:
