@@ -18,6 +18,7 @@ from forgetnet.unlearn import (
     GradientDifference,
     IdkFineTune,
     Recipe,
+    SaliencyMask,
     ShardRetrain,
     StopRule,
 )
@@ -98,10 +99,15 @@ def test_a_damaged_byte_is_told_of_wherever_it_is(tmp_path: Path) -> None:
             resume(tmp_path)
 
 
-def test_dropout_is_drawn_by_step_so_a_run_that_goes_on_has_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_dropout_is_drawn_by_step_so_a_run_that_goes_on_has_the_same_bits(
+    masked: bool, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 32), nn.Dropout(0.3), nn.ReLU(), nn.Linear(32, CLASSES))
-    kind = KIND.set_params(mode="train")
+    kind: Any = KIND.set_params(mode="train")
+    if masked:  # its mask is found before the first step, under dropout
+        kind = SaliencyMask(inner=kind)
     state = torch.get_rng_state()
     through = kind.unlearn(net, FORGET, RETAIN)
     assert torch.equal(state, torch.get_rng_state())
@@ -111,7 +117,8 @@ def test_dropout_is_drawn_by_step_so_a_run_that_goes_on_has_the_same_bits(tmp_pa
     torch.rand(3)
     resumed = kind.unlearn(net, FORGET, RETAIN, checkpoint=tmp_path, resume=True)
     assert resumed.after == through.after
-    assert kind.set_params(mode="eval").unlearn(net, FORGET, RETAIN).after != through.after
+    still = KIND if not masked else SaliencyMask(inner=KIND)
+    assert still.unlearn(net, FORGET, RETAIN).after != through.after
 
 
 def test_what_was_carried_is_found_again(tmp_path: Path) -> None:
