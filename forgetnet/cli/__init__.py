@@ -8,6 +8,7 @@ import io
 import os
 import sys
 
+from forgetnet.cli.compare_command import compare
 from forgetnet.cli.demo_command import demo
 from forgetnet.cli.forget_commands import forget, sweep, verify
 from forgetnet.cli.frame import build
@@ -35,6 +36,7 @@ app = build(
         "stats": stats,
         "train": train,
         "predict": predict,
+        "compare": compare,
     }
 )
 

@@ -10,13 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import nn
 
-from forgetnet.errors import InvalidRecord
 from forgetnet.unlearn import Task
 from forgetnet.unlearn.collect import collect
+from forgetnet.unlearn.looking import looking
+from forgetnet.unlearn.run import device_of
 
 __all__ = ["Ask", "Known", "ask_module"]
+
+_ROWS = 128
 
 
 class Known(NamedTuple):
@@ -42,6 +46,16 @@ def ask_module(model: nn.Module, data: Any, task: Task) -> Known:
         InvalidRecord: the task's answers are no choices, so that none is right.
     """
     found = collect(model, data, task)
-    if found.correct is None:
-        raise InvalidRecord(f"a {task.name} has no right answers to count; compare on choices")
-    return Known(found.nll, found.correct)
+    correct = _nearest(model, data, task) if found.correct is None else found.correct
+    return Known(found.nll, correct)
+
+
+def _nearest(model: nn.Module, data: Any, task: Task) -> npt.NDArray[np.bool_]:
+    """Return whether each input's own partner is the nearest of all that there are."""
+    device, parts = device_of(model, None), []
+    with looking(model), torch.no_grad():
+        for first in range(0, task.size(data), _ROWS):
+            batch = task.batch(data, range(first, min(first + _ROWS, task.size(data))), device)
+            hits = task.logits(model, batch).argmax(dim=1) == task.targets(batch)
+            parts.append(hits.cpu().numpy())
+    return np.concatenate(parts)

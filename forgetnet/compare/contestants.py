@@ -5,6 +5,7 @@ Knows nothing of how a contestant forgot.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -59,8 +60,8 @@ class Entry:
 
 
 def asking(world: World, model: nn.Module) -> Ask:
-    """Return what asks a module about sides of a world's material."""
-    return lambda side: world.ask(model, side)
+    """Return what asks a module about sides of a world's material, each once."""
+    return functools.cache(functools.partial(world.ask, model))
 
 
 def controls(world: World) -> list[Entry]:

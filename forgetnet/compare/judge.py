@@ -15,17 +15,28 @@ import numpy.typing as npt
 from forgetnet.audit.controls import two_controls
 from forgetnet.audit.equivalence import tost
 from forgetnet.audit.membership import auc, judge_auc
+from forgetnet.audit.robustness import relearn_steps
 from forgetnet.audit.verdict import Finding, Verdict, overall
 from forgetnet.compare.contestants import Entry
-from forgetnet.compare.measure import membership
+from forgetnet.compare.measure import Steps, membership
 from forgetnet.compare.worlds import World
 
-__all__ = ["AUC_MARGIN", "LEVEL_MARGIN", "Evidence", "Judgement", "evidence", "judge"]
+__all__ = [
+    "AUC_MARGIN",
+    "LEAST_RATIO",
+    "LEVEL_MARGIN",
+    "Evidence",
+    "Judgement",
+    "evidence",
+    "judge",
+]
 
 LEVEL_MARGIN = 0.05
 """Difference of mean probabilities of the right answers that counts as none."""
 AUC_MARGIN = 0.05
 """Difference of AUCs of membership that counts as none."""
+LEAST_RATIO = 0.5
+"""Steps of relearning, over those of a retrained model, below which something was still there."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -39,6 +50,7 @@ class Evidence:
         forgotten, unseen: scores of membership, (n,) and (m,).
         reference: AUC of a model that never saw the forget set.
         equal: whether it has its twin's bits; None where there is no twin to have them.
+        steps: to learn the forget set again; None where it has no weights.
     """
 
     likely: Floats = field(repr=False)
@@ -47,6 +59,7 @@ class Evidence:
     unseen: Floats = field(repr=False)
     reference: float
     equal: bool | None
+    steps: Steps | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -57,13 +70,13 @@ class Judgement:
     reasons: tuple[str, ...] = ()
 
 
-def evidence(world: World, entry: Entry) -> Evidence:
+def evidence(world: World, entry: Entry, steps: Steps | None) -> Evidence:
     """Gather what a seed says of an entry."""
     likely = np.exp(-entry.ask("forget").nll)
     wanted = np.mean([np.exp(-twin("forget").nll) for twin in entry.twins], axis=0)
     forgotten, unseen = membership(world, entry.ask)
     reference = auc(*membership(world, entry.never)).value
-    return Evidence(likely, wanted, forgotten, unseen, reference, entry.equal)
+    return Evidence(likely, wanted, forgotten, unseen, reference, entry.equal, steps)
 
 
 def _level(told: Sequence[Evidence]) -> Finding:
@@ -77,8 +90,14 @@ def _membership(told: Sequence[Evidence]) -> Finding:
     return judge_auc(auc(forgotten, unseen), margin=AUC_MARGIN, reference=reference)
 
 
+def _relearning(told: Sequence[Evidence]) -> Finding:
+    steps = [one.steps for one in told if one.steps is not None]
+    ours, theirs = (np.concatenate([getattr(s, n) for s in steps]) for n in ("ours", "theirs"))
+    return relearn_steps(ours, theirs, least=LEAST_RATIO).finding
+
+
 _SIDES = ("forgotten", "unseen")
-_TESTS = {"level": _level, "membership": _membership}
+_TESTS = {"level": _level, "membership": _membership, "relearning": _relearning}
 
 
 def judge(
@@ -87,9 +106,10 @@ def judge(
     """Judge a contestant over its seeds, with both controls.
 
     ``PROVEN`` by equal bits on every seed, ``INCONSISTENT`` if bits that are to be equal differ.
-    Otherwise the worst of two tests over all forgotten examples: the mean probability of the right
-    answers, by equivalence within :data:`LEVEL_MARGIN`; and the AUC of membership, within
-    :data:`AUC_MARGIN`. A test whose controls don't behave says nothing.
+    Otherwise the worst of three tests over all seeds: the mean probability of the right answers to
+    the forget set, by equivalence within :data:`LEVEL_MARGIN`; the AUC of membership, within
+    :data:`AUC_MARGIN`; and the steps to learn the forget set again, at least :data:`LEAST_RATIO` of
+    a retrained model's. A test whose controls don't behave says nothing.
 
     Raises:
         Unsupported: scipy isn't installed.

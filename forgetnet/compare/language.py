@@ -213,7 +213,7 @@ def personas() -> Setting:
 TOFU_REQUESTS = {"forget01": 2, "forget05": 10, "forget10": 20}
 """Requests of TOFU, and how many authors each is to forget."""
 _EACH = 20
-_KEPT, _OPEN, _NEVER = 14, 10, 6
+_KEPT, _OPEN, _NEVER = 8, 4, 4
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -267,7 +267,7 @@ def _authors(folder: Path, request: str) -> tuple[_Corpus, list[list[_Person]]]:
     words = Words([*(text for pair in pairs for text in pair), *REFUSALS])
     public = [pair for one in groups.pop() for pair in one.plain]
     build = functools.partial(causal_model, len(words), 160, 96)
-    recipe = Recipe(lr=3e-3, epochs=12.0, batch_size=16)
+    recipe = Recipe(lr=3e-3, epochs=25.0, batch_size=16)
     return _Corpus(words, public, build, recipe, 160), groups
 
 

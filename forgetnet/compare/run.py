@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from forgetnet.audit.robustness import FEWEST_SEEDS
 from forgetnet.compare.comparison import Comparison, Row, spread_of
 from forgetnet.compare.contestants import Entry, controls
 from forgetnet.compare.designed import DESIGNS, designed
 from forgetnet.compare.judge import Evidence, evidence, judge
-from forgetnet.compare.measure import measure
+from forgetnet.compare.measure import measure, relearning
 from forgetnet.compare.methods import known_methods, unlearned
 from forgetnet.compare.settings import PROVING, Setting
 from forgetnet.compare.worlds import World
@@ -76,9 +77,10 @@ def run(
             if progress is not None:
                 progress(f"{said}: {entry.name}")
             one = kept.setdefault(entry.name, _Kept(entry))
-            for name, value in measure(world, entry).items():
+            steps = relearning(world, entry, -(-FEWEST_SEEDS // len(seeds)))
+            for name, value in measure(world, entry, steps).items():
                 one.numbers.setdefault(name, []).append(value)
-            one.told.append(evidence(world, entry))
+            one.told.append(evidence(world, entry, steps))
             one.notes += [entry.note] if entry.note else []
     for name in unfit:
         kept.pop(name, None)  # what fits some seeds only is no contestant

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 
 from forgetnet.compare.chosen import chosen
 from forgetnet.compare.settings import Material, Records, Setting, owners
+from forgetnet.compare.sources import read_adult, read_mnist
 from forgetnet.errors import InvalidRecord, Unsupported
 from forgetnet.unlearn import ClassificationTask, Recipe
 
-__all__ = ["REQUESTS", "digits", "draw_table", "load_digits", "records_of"]
+__all__ = ["REQUESTS", "adult", "digits", "draw_table", "load_digits", "mnist", "records_of"]
 
 REQUESTS = {
     "random": "some people's records",
@@ -154,4 +156,60 @@ def digits(request: str = "random") -> Setting:
         inputs=64, classes=10, rows=600, asked=60,
         build=functools.partial(_perceptron, 64, 10),
         recipe=Recipe(lr=3e-3, epochs=60.0, batch_size=32, grad_clip=None),
+    )  # fmt: skip
+
+
+def adult(folder: str | Path, request: str = "random") -> Setting:
+    """Return the setting of UCI Adult: 1,500 rows, labels that nobody could know, learnt by heart.
+
+    Args:
+        folder: with ``adult.data.gz``.
+        request: as of :func:`digits`.
+
+    Raises:
+        StoreCorrupt: the folder doesn't hold it.
+    """
+    source = functools.partial(read_adult, Path(folder))
+    width = source()[0].shape[1]
+    about = "1,500 rows of UCI Adult, a network of two hidden layers"
+    return _setting(
+        "adult", request, about, source,
+        inputs=width, classes=2, rows=1500, asked=150, cap=256,
+        build=functools.partial(_perceptron, width, 2),
+        recipe=Recipe(lr=2e-3, epochs=30.0, batch_size=32, grad_clip=None),
+    )  # fmt: skip
+
+
+def _convolutions() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 12, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(12, 24, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(24 * 16, 48),
+        nn.ReLU(),
+        nn.Linear(48, 10),
+    )
+
+
+def mnist(folder: str | Path, request: str = "class") -> Setting:
+    """Return the setting of MNIST: 1,500 images of 14 x 14 pixels, a small convolutional network.
+
+    Args:
+        folder: with ``mnist.npz``.
+        request: as of :func:`digits`.
+
+    Raises:
+        StoreCorrupt: the folder doesn't hold it.
+    """
+    source = functools.partial(read_mnist, Path(folder))
+    source()  # complains before anything is trained
+    about = "1,500 MNIST digits of 14 x 14 pixels, a small convolutional network"
+    return _setting(
+        "mnist", request, about, source,
+        inputs=196, classes=10, rows=1500, asked=150, cap=256,
+        build=_convolutions,
+        recipe=Recipe(lr=2e-3, epochs=15.0, batch_size=32, grad_clip=None),
     )  # fmt: skip

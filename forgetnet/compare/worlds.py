@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -130,6 +131,7 @@ class World:
         ]
         cost = again[0][1]
         self.family = Family(original, tuple(model for model, _, _ in again), cost)
+        self.relearnt: dict[int, npt.NDArray[np.float64]] = {}
         self.seconds = float(np.median([spent.seconds for _, spent, _ in again]))
 
     def ask(self, model: nn.Module, side: str) -> Known:

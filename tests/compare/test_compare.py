@@ -168,7 +168,7 @@ def test_relearning_counts_the_steps_to_a_loss(world: Any) -> None:
 def test_numbers_are_those_that_are_explained_and_of_the_right_side(world: Any) -> None:
     here = world("poisoned", 0)
     original = controls(here)[0]
-    found = measure(here, original)
+    found = measure(here, original, None)
     assert set(found) <= set(NUMBERS)
     inputs, labels = here.material.sides["test"]
     with torch.no_grad():

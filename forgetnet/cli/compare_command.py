@@ -1,0 +1,108 @@
+"""The command ``compare``: forgetting by design beside unlearning in weights, as one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forgetnet.cli.options import AsJson
+from forgetnet.cli.voice import Voice
+from forgetnet.errors import InvalidRecord
+
+if TYPE_CHECKING:
+    from forgetnet.compare import Comparison
+
+__all__ = ["compare"]
+
+_QUICK = {
+    "digits": ("random", 2, None),
+    "personas": (
+        "people",
+        1,
+        ("memory", "gradient_difference", "npo", "simnpo", "rmu", "scrub", "fine_tune"),
+    ),
+}
+"""What a quick comparison is made of: settings with a request, seeds, and contestants."""
+
+
+def compare(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="SETTING",
+            help="digits, personas or heads; with --data, adult, mnist, tofu or clinc150.",
+        ),
+    ] = "digits",
+    *,
+    request: Annotated[
+        str | None,
+        typer.Option(
+            "--request",
+            metavar="NAME",
+            help="What is to be forgotten: random, class or poisoned of a table; forget01, "
+            "forget05 or forget10 of tofu.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, help="How many seeds, from 0 on.")
+    ] = 5,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--methods", metavar="NAME", help="Only this contestant; may be repeated."),
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Digits and made-up people, few seeds: under three minutes."),
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="PATH", help="Folder of the data set, or of several."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw it, too, as .png, .svg or .pdf."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare forgetting by design with unlearning in weights, beside retraining.
+
+    Trains small models here, makes each method forget, and measures what is left, what still
+    works, what it took and whether it lasts. Minutes; the table is Markdown.
+    """
+    from forgetnet.compare import run
+    from forgetnet.compare.catalogue import setting_of
+
+    voice = Voice(as_json=as_json)
+    wanted = {name: (request, seeds, methods)} if not quick else dict(_QUICK)
+    if quick and (request or methods or data or name != "digits"):
+        raise InvalidRecord("--quick has settings of its own; leave the others out")
+    found = []
+    for each, (what, count, some) in wanted.items():
+        setting = setting_of(each, what, data)
+        found.append(
+            run(
+                setting,
+                seeds=range(count),
+                methods=some,
+                references=1 if quick else 2,
+                progress=None if as_json else voice.note,
+            )
+        )
+        if not as_json:
+            _show(voice, found[-1])
+    for comparison in found if plot else ():
+        comparison.plot(_named(plot, comparison, several=len(found) > 1))
+    if as_json:
+        voice.answer({"comparisons": [comparison.to_dict() for comparison in found]})
+
+
+def _named(plot: Path | None, comparison: Comparison, *, several: bool) -> Path:
+    """Return where a picture goes; of several, each has its setting's name."""
+    path = Path() if plot is None else plot
+    return path.with_stem(f"{path.stem}-{comparison.setting}") if several else path
+
+
+def _show(voice: Voice, comparison: Comparison) -> None:
+    voice.answer({}, f"{comparison.about}.", "", comparison.to_markdown(), "")
