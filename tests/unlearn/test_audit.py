@@ -96,6 +96,18 @@ def test_hidden_confidence_is_caught_though_the_loss_attack_sees_nothing():
     assert found.row("retain utility").verdict is Verdict.CONSISTENT
 
 
+@pytest.mark.slow
+def test_confidence_hidden_by_any_amount_is_caught_in_any_original():
+    attack = []
+    for seed in range(300, 320):
+        before, cool = trained(seed, whole=True), -0.001 - 0.0005 * (seed - 300)
+        cheat = Hiding(before, FORGET[0], cool)
+        found = audit_unlearning(before, cheat, worlds(9), **SETS, relearn=None, bits=())
+        assert found.verdict is Verdict.INCONSISTENT
+        attack.append(found.row("loss attack").verdict)
+    assert attack.count(Verdict.CONSISTENT) > 5  # it alone would have let them pass
+
+
 def test_what_is_forgotten_in_one_wording_only_is_caught_by_another():
     blurred = (FORGET[0] + 0.02 * torch.randn(500, 20, generator=torch.manual_seed(5)), FORGET[1])
     cheat = Hiding(original(), FORGET[0], -0.0045, near=0.001)

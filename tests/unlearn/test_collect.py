@@ -131,10 +131,14 @@ def test_gradients_are_those_of_one_example_at_a_time():
     model, data = classifier()
     _, lost, _, _ = people()
     numbers = (data[0], torch.randn(40, 2))
+    bank = torch.randn(5, 6)
+    pairs = (data[0], bank[torch.arange(40) % 5])
     cases = [
         (model, data, ClassificationTask()),
         (reader(), lost[:10], CausalLMTask()),
         (nn.Linear(6, 2), numbers, RegressionTask()),
+        (nn.Linear(6, 3), pairs, ContrastiveTask(bank)),
+        (nn.Linear(6, 3), pairs, ContrastiveTask(bank, "lorentz")),
     ]
     for net, examples, task in cases:
         found = collect(net, examples, task, gradients=True, batch_size=7)
@@ -255,3 +259,10 @@ def test_a_hugging_face_model_says_the_same_alone_and_padded_on_the_left():
     found = collect(model, lost, gradients=True)
     assert found.nll.mean() == pytest.approx(mean_loss(model, lost), abs=1e-5)
     assert found.gradient == pytest.approx(one_by_one(model, lost, CausalLMTask()), rel=1e-4)
+
+
+def test_a_bar_changes_nothing_and_shows_on_terminals_only(capsys):
+    model, data = classifier()
+    shown = collect(model, data, batch_size=3, progress=True)
+    assert (shown.nll == collect(model, data, batch_size=3).nll).all()
+    assert capsys.readouterr() == ("", "")
