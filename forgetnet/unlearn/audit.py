@@ -247,7 +247,7 @@ def _relearning(plan: _Plan, models: _Cast, seen: _Cast) -> list[Row]:
         settings, plan.task, plan.sets["forget"], plan.sets["retain"], before, forget, plan.seed
     )
     names: dict[Source, str] = {
-        "forget": f"relearn, {settings.share:.0%} of it",
+        "forget": f"relearn, {100 * settings.share:.3g}% of it",
         "retain": "relearn, retained only",
     }
     if why := trial.hindrance():

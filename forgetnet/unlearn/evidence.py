@@ -133,6 +133,8 @@ def _paired(
     name: str, ours: Floats, theirs: Floats, margin: float, alpha: float, *, loss_only: bool = False
 ) -> Finding:
     """Test that paired means are within a margin or, with ``loss_only``, no further below."""
+    if len(ours) < 2:
+        return Finding(name, Verdict.UNDERPOWERED, len(ours), {}, ("one example has no spread",))
     found = tost(ours, theirs, margin=margin, paired=True, alpha=alpha)
     n, law = found.n, statistics().t(found.n - 1)
     error = (found.high - found.difference) / float(law.ppf(1 - alpha))
@@ -219,8 +221,9 @@ def equivalence(
     worlds = np.stack([seen["forget"].nll for seen in references], axis=1)
 
     def test(seen: Seen) -> Finding:
-        if worlds.shape[1] < 3:
-            why = f"3 retrained models besides the control are needed, not {worlds.shape[1]}"
+        if min(worlds.shape) < 3:
+            n, k = worlds.shape
+            why = f"3 examples and 3 retrained models besides the control at least, not {n} and {k}"
             return Finding("retrain equivalence", Verdict.UNDERPOWERED, len(worlds), {}, (why,))
         ours = seen["forget"].nll
         found = retrain_equivalence(original["forget"].nll, ours, worlds, alpha=alpha)

@@ -49,4 +49,4 @@ def _equal(ours: Collected, theirs: Collected) -> bool:
     pairs = [(ours.nll, theirs.nll), *zip(ours.logprobs, theirs.logprobs, strict=True)]
     if ours.probabilities is not None and theirs.probabilities is not None:
         pairs.append((ours.probabilities, theirs.probabilities))
-    return all(np.array_equal(a, b) for a, b in pairs)
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
