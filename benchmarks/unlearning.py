@@ -1,7 +1,7 @@
 """Forgetting by design beside unlearning in weights: every method, beside retraining.
 
     python benchmarks/unlearning.py DATA [--seeds 5] [--only NAME ...]
-                                    [--markdown docs/comparison.md]
+                                    [--markdown docs/comparison.md] [--keep FOLDER]
 
 DATA is a folder with the public sets ``adult``, ``mnist``, ``clinc150`` and ``tofu``; without it,
 or without one of them, what needs them is left out. Prints Markdown tables, one thread; with
@@ -13,6 +13,7 @@ the original from a retrained model.
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -98,6 +99,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--markdown", type=Path, help="a page that the tables are put into")
+    parser.add_argument("--keep", type=Path, help="a folder for all numbers, as JSON")
     options = parser.parse_args(arguments)
     good = True
     for title in options.only:
@@ -108,6 +110,9 @@ def main(arguments: Sequence[str]) -> int:
         picture = f"compare-{title}.svg"
         text = page(PARTS[title], found, picture)
         print(text, flush=True)
+        if options.keep is not None:
+            options.keep.mkdir(parents=True, exist_ok=True)
+            (options.keep / f"{title}.json").write_text(json.dumps(found.to_dict()))
         if options.markdown is not None:
             folder = options.markdown.parent / "pictures"
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """One verdict over all seeds: does a contestant know no more than models that never saw the data?
 
-A test counts only if the original fails it and a retrained model passes it. Knows nothing of how
-the numbers came about.
+A test is believed only if a retrained model passes it, and when it finds nothing, only if the
+original fails it. Knows nothing of how the numbers came about.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from forgetnet.audit.controls import two_controls
+from forgetnet.audit.controls import Controlled, two_controls
 from forgetnet.audit.equivalence import tost
 from forgetnet.audit.membership import auc, judge_auc
 from forgetnet.audit.robustness import relearn_steps
@@ -100,6 +100,16 @@ _SIDES = ("forgotten", "unseen")
 _TESTS = {"level": _level, "membership": _membership, "relearning": _relearning}
 
 
+def _differs(checked: Controlled) -> bool:
+    """Tell whether a difference was shown by a test that raises no false alarm.
+
+    A test that doesn't fail the original can't say that something is gone; but what differs from
+    retrained models differs, as a model does that was ruined.
+    """
+    fine = checked.retrained.verdict is Verdict.CONSISTENT
+    return fine and checked.unlearned.verdict is Verdict.INCONSISTENT
+
+
 def judge(
     told: Sequence[Evidence], original: Sequence[Evidence], retrained: Sequence[Evidence]
 ) -> Judgement:
@@ -109,7 +119,8 @@ def judge(
     Otherwise the worst of three tests over all seeds: the mean probability of the right answers to
     the forget set, by equivalence within :data:`LEVEL_MARGIN`; the AUC of membership, within
     :data:`AUC_MARGIN`; and the steps to learn the forget set again, at least :data:`LEAST_RATIO` of
-    a retrained model's. A test whose controls don't behave says nothing.
+    a retrained model's. A test that fails a retrained model says nothing, and one that doesn't
+    fail the original says at most that there is a difference.
 
     Raises:
         Unsupported: scipy isn't installed.
@@ -124,6 +135,6 @@ def judge(
     for name, test in _TESTS.items():
         checked = two_controls(test, original=original, unlearned=told, retrained=retrained)
         reasons += [f"{name}: {reason}" for reason in checked.reasons]
-        if checked.verdict is not Verdict.NOT_CHECKED:
+        if checked.verdict is not Verdict.NOT_CHECKED or _differs(checked):
             found.append(checked.unlearned)
     return Judgement(overall(found), tuple(reasons))

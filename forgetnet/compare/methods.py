@@ -113,7 +113,7 @@ def _run(
         clock=seconds / world.seconds,
         module=None if equal else result.model,
         family=family,
-        note="" if result.stopped == "done" else f"stopped: {result.stopped}",
+        note="" if result.stopped == "done" else result.stopped,
     )
 
 
