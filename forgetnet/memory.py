@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +21,14 @@ from forgetnet.batch import complete, normalise_all, uncollected
 from forgetnet.component import Attachable, Component
 from forgetnet.embed import embed
 from forgetnet.encode import Encoder
-from forgetnet.errors import ForgetNetError, InvalidRecord, InvalidScope, StoreError
+from forgetnet.errors import ForgetNetError, InvalidRecord, StoreError
 from forgetnet.exchange import check_memory, not_stored, read_memory, write_memory
-from forgetnet.filters import Filter
 from forgetnet.forget.execute import Office, planned, settle
 from forgetnet.forget.execute import forget as execute
 from forgetnet.forget.keys import derive_signer, public_pem
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
+from forgetnet.forget.verbs import Forgets
 from forgetnet.geometry import codes
 from forgetnet.opening import Key, Parts, open_parts
 from forgetnet.reader import Reader, now
@@ -47,7 +47,7 @@ class Keep(Enum):
 KEEP = Keep.KEEP
 
 
-class Memory(Reader):
+class Memory(Reader, Forgets):
     """A deletable memory; open one with :meth:`Memory.open`."""
 
     def __init__(
@@ -255,76 +255,13 @@ class Memory(Reader):
 
     # -- forgetting
 
-    @overload
-    def forget(
-        self,
-        *,
-        ids: str | Sequence[str] | None = ...,
-        subject: str | None = ...,
-        filter: Filter | None = ...,
-        topic: str | None = ...,
-        mentions: bool = ...,
-        dry_run: Literal[False] = ...,
-        reason: str | None = ...,
-        verify: Literal["auto", "touched", "full"] = ...,
-    ) -> Receipt: ...
-
-    @overload
-    def forget(
-        self,
-        *,
-        ids: str | Sequence[str] | None = ...,
-        subject: str | None = ...,
-        filter: Filter | None = ...,
-        topic: str | None = ...,
-        mentions: bool = ...,
-        dry_run: Literal[True],
-        reason: str | None = ...,
-        verify: Literal["auto", "touched", "full"] = ...,
-    ) -> Plan: ...
-
-    def forget(
-        self,
-        *,
-        ids: str | Sequence[str] | None = None,
-        subject: str | None = None,
-        filter: Filter | None = None,
-        topic: str | None = None,
-        mentions: bool = True,
-        dry_run: bool = False,
-        reason: str | None = None,
-        verify: Literal["auto", "touched", "full"] = "auto",
-    ) -> Receipt | Plan:
-        """Erase records, look for what is left, and return a signed receipt.
-
-        Give exactly one scope; what is derived from its records goes too. Afterwards every answer
-        equals that of a memory that never had the records, and no byte of them is in the files;
-        the receipt says how that was checked.
-
-        Args:
-            ids: records by id.
-            subject: everything whose subject this is, and what mentions it.
-            filter: everything that matches.
-            topic: everything filed under this path; the path and the cone must agree.
-            mentions: with a subject, also the others' records that mention it.
-            dry_run: change nothing and return the plan.
-            reason: kept as a salted commitment only.
-            verify: ``touched`` reads the files that the purge touched, ``full`` all of them and
-                the store reopened; ``auto`` is ``full`` up to 64 MiB.
-
-        Raises:
-            InvalidScope: the scope is empty or malformed, or its witnesses disagree; nothing was
-                deleted.
-            ForgetIncomplete: it stopped midway; the next change or opening finishes it first.
-        """
-        if reason is not None and not isinstance(reason, str):
-            raise InvalidScope("reason= must be a string")
-        wanted = (ids,) if isinstance(ids, str) else None if ids is None else tuple(ids)
-        scope = Scope(wanted, subject, filter, topic, None, mentions)
+    def _planned(self, scope: Scope) -> Plan:
         with self._lock:
-            if dry_run:
-                return planned(self._office, scope)
-            return execute(self._office, scope, reason=reason or "", level=verify)
+            return planned(self._office, scope)
+
+    def _erased(self, scope: Scope, *, reason: str, level: str) -> Receipt:
+        with self._lock:
+            return execute(self._office, scope, reason=reason, level=level)
 
     def sweep(self) -> Receipt:
         """Forget every record that has expired, and what is derived from those."""

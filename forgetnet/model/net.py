@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self
 
 import numpy.typing as npt
 
@@ -24,13 +24,14 @@ from forgetnet.experts.train import Local, Trainer
 from forgetnet.filters import Filter
 from forgetnet.forget.journal import Journal
 from forgetnet.forget.keys import derive_salt
-from forgetnet.forget.plan import Plan
+from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
+from forgetnet.forget.verbs import Forgets, reason_of, scope_of
 from forgetnet.model.answering import Answering
 from forgetnet.model.copy import copy_model
 from forgetnet.model.core import Core
 from forgetnet.model.inputs import check_labelled, to_records
-from forgetnet.model.requests import ModelMemory, Pending, Queue, reason_of, scope_of
+from forgetnet.model.requests import ModelMemory, Pending, Queue
 from forgetnet.model.roster import LABEL
 from forgetnet.model.settings import stack_for
 from forgetnet.model.stack import Stack
@@ -42,7 +43,7 @@ __all__ = ["ForgetNet"]
 _FOLDER = "experts"
 
 
-class ForgetNet(Answering):
+class ForgetNet(Answering, Forgets):
     """A model that forgets exactly; make or open one with :meth:`ForgetNet.open`."""
 
     def __init__(
@@ -255,66 +256,13 @@ class ForgetNet(Answering):
         Raises:
             InvalidScope: the scope is empty or malformed, or its witnesses disagree.
         """
-        return self._memory.forget(
-            ids=ids, subject=subject, filter=filter, topic=topic, mentions=mentions, dry_run=True
-        )
+        return self._planned(scope_of(ids, subject, filter, topic, mentions=mentions))
 
-    @overload
-    def forget(
-        self,
-        *,
-        ids: str | Sequence[str] | None = ...,
-        subject: str | None = ...,
-        filter: Filter | None = ...,
-        topic: str | None = ...,
-        mentions: bool = ...,
-        dry_run: Literal[False] = ...,
-        reason: str | None = ...,
-        verify: Literal["auto", "touched", "full"] = ...,
-    ) -> Receipt: ...
+    def _planned(self, scope: Scope) -> Plan:
+        return self._memory.plan_of(scope)
 
-    @overload
-    def forget(
-        self,
-        *,
-        ids: str | Sequence[str] | None = ...,
-        subject: str | None = ...,
-        filter: Filter | None = ...,
-        topic: str | None = ...,
-        mentions: bool = ...,
-        dry_run: Literal[True],
-        reason: str | None = ...,
-        verify: Literal["auto", "touched", "full"] = ...,
-    ) -> Plan: ...
-
-    def forget(
-        self,
-        *,
-        ids: str | Sequence[str] | None = None,
-        subject: str | None = None,
-        filter: Filter | None = None,
-        topic: str | None = None,
-        mentions: bool = True,
-        dry_run: bool = False,
-        reason: str | None = None,
-        verify: Literal["auto", "touched", "full"] = "auto",
-    ) -> Receipt | Plan:
-        """Forget records in the memory and in every expert, and return one signed receipt.
-
-        Afterwards the model is bit for bit the one that never learnt them. The arguments are
-        those of :meth:`forgetnet.Memory.forget`; ``verify="full"`` also learns what was touched
-        once more from the live records, and compares; ``dry_run`` returns the plan.
-
-        Raises:
-            InvalidScope: nothing was changed.
-            ForgetIncomplete: it stopped midway; nothing answers with the records any more, and
-                the next change or opening finishes it.
-        """
-        if dry_run:
-            where: dict[str, Any] = {"subject": subject, "filter": filter, "topic": topic}
-            return self.plan(ids=ids, mentions=mentions, **where)
-        scope = scope_of(ids, subject, filter, topic, mentions=mentions)
-        return self._queue.submit(scope, reason=reason_of(reason), level=verify).receipt()
+    def _erased(self, scope: Scope, *, reason: str, level: str) -> Receipt:
+        return self._queue.submit(scope, reason=reason, level=level).receipt()
 
     def request(
         self,

@@ -11,46 +11,25 @@ import atexit
 import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from forgetnet.errors import ForgetIncomplete, ForgetNetError, InvalidScope, StoreError
-from forgetnet.filters import Filter
+from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
 from forgetnet.forget.execute import Accepted, accept, finish, purge, settle
-from forgetnet.forget.plan import Scope
+from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
 from forgetnet.memory import Memory
 
-__all__ = ["ModelMemory", "Pending", "Queue", "reason_of", "scope_of"]
-
-
-def scope_of(
-    ids: str | Sequence[str] | None,
-    subject: str | None,
-    filter: Filter | None,
-    topic: str | None,
-    *,
-    mentions: bool,
-) -> Scope:
-    """Return the scope that some arguments of a forget name."""
-    wanted = (ids,) if isinstance(ids, str) else None if ids is None else tuple(ids)
-    return Scope(wanted, subject, filter, topic, None, mentions)
-
-
-def reason_of(reason: object) -> str:
-    """Return a reason as a string.
-
-    Raises:
-        InvalidScope: it isn't one.
-    """
-    if reason is not None and not isinstance(reason, str):
-        raise InvalidScope("reason= must be a string")
-    return reason or ""
+__all__ = ["ModelMemory", "Pending", "Queue"]
 
 
 class ModelMemory(Memory):
     """The memory of a model, with the halves of a forget."""
+
+    def plan_of(self, scope: Scope) -> Plan:
+        """Return what a forget of a scope would take."""
+        return self._planned(scope)
 
     def settle(self) -> list[Receipt]:
         """Finish every forget that was cut short."""

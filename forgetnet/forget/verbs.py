@@ -1,0 +1,122 @@
+"""The verb ``forget`` as users call it: one signature for whatever can forget.
+
+Turns arguments into a scope; knows nothing of what is done with it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Literal, overload
+
+from forgetnet.errors import InvalidScope
+from forgetnet.filters import Filter
+from forgetnet.forget.plan import Plan, Scope
+from forgetnet.forget.receipt import Receipt
+
+__all__ = ["Forgets", "reason_of", "scope_of"]
+
+
+def scope_of(
+    ids: str | Sequence[str] | None,
+    subject: str | None,
+    filter: Filter | None,
+    topic: str | None,
+    *,
+    mentions: bool,
+) -> Scope:
+    """Return the scope that some arguments of a forget name."""
+    wanted = (ids,) if isinstance(ids, str) else None if ids is None else tuple(ids)
+    return Scope(wanted, subject, filter, topic, None, mentions)
+
+
+def reason_of(reason: object) -> str:
+    """Return a reason as a string.
+
+    Raises:
+        InvalidScope: it isn't one.
+    """
+    if reason is not None and not isinstance(reason, str):
+        raise InvalidScope("reason= must be a string")
+    return reason or ""
+
+
+class Forgets:
+    """Something that can forget."""
+
+    @abstractmethod
+    def _planned(self, scope: Scope) -> Plan:
+        """Return what a forget would take; change nothing."""
+
+    @abstractmethod
+    def _erased(self, scope: Scope, *, reason: str, level: str) -> Receipt:
+        """Erase what a scope names, and return the receipt."""
+
+    @overload
+    def forget(
+        self,
+        *,
+        ids: str | Sequence[str] | None = ...,
+        subject: str | None = ...,
+        filter: Filter | None = ...,
+        topic: str | None = ...,
+        mentions: bool = ...,
+        dry_run: Literal[False] = ...,
+        reason: str | None = ...,
+        verify: Literal["auto", "touched", "full"] = ...,
+    ) -> Receipt: ...
+
+    @overload
+    def forget(
+        self,
+        *,
+        ids: str | Sequence[str] | None = ...,
+        subject: str | None = ...,
+        filter: Filter | None = ...,
+        topic: str | None = ...,
+        mentions: bool = ...,
+        dry_run: Literal[True],
+        reason: str | None = ...,
+        verify: Literal["auto", "touched", "full"] = ...,
+    ) -> Plan: ...
+
+    def forget(
+        self,
+        *,
+        ids: str | Sequence[str] | None = None,
+        subject: str | None = None,
+        filter: Filter | None = None,
+        topic: str | None = None,
+        mentions: bool = True,
+        dry_run: bool = False,
+        reason: str | None = None,
+        verify: Literal["auto", "touched", "full"] = "auto",
+    ) -> Receipt | Plan:
+        """Erase records, look for what is left, and return a signed receipt.
+
+        Give exactly one scope; what is derived from its records goes too. Afterwards every answer
+        equals that of a memory, or a model, that never had the records, and no byte of them is in
+        the files; the receipt says how that was checked.
+
+        Args:
+            ids: records by id.
+            subject: everything whose subject this is, and what mentions it.
+            filter: everything that matches.
+            topic: everything filed under this path; the path and the cone must agree.
+            mentions: with a subject, also the others' records that mention it.
+            dry_run: change nothing and return the plan.
+            reason: kept as a salted commitment only.
+            verify: ``touched`` reads the files that the purge touched, ``full`` all of them and
+                the store reopened, and what was learnt from is learnt from once more; ``auto`` is
+                ``full`` up to 64 MiB.
+
+        Raises:
+            InvalidScope: the scope is empty or malformed, or its witnesses disagree; nothing was
+                deleted.
+            ForgetIncomplete: it stopped midway; the next change or opening finishes it first.
+        """
+        scope = scope_of(ids, subject, filter, topic, mentions=mentions)
+        told = reason_of(reason)
+        if dry_run:
+            return self._planned(scope)
+        return self._erased(scope, reason=told, level=verify)
