@@ -263,7 +263,7 @@ def test_a_difference_stands_only_if_it_stands_among_so_many_tests(ps):
     assert holm is not None and holm.n == len(ps)
 
 
-@pytest.mark.parametrize("before, ours, second", itertools.product(Verdict, repeat=3))
+@pytest.mark.parametrize("before, ours, second", list(itertools.product(Verdict, repeat=3)))
 def test_controls_may_lack_examples_but_never_misbehave(before, ours, second):
     parts = [Finding("test", verdict, 9) for verdict in (ours, before, second)]
     broken = before is not Verdict.INCONSISTENT or second not in {
