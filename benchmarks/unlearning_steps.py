@@ -1,6 +1,7 @@
 """What a step of an unlearner costs beside the same step in a loop that is written out by hand.
 
-    python benchmarks/unlearning_steps.py [--rounds 5] [--steps 12] [--width 192]
+    python benchmarks/unlearning_steps.py [--rounds 5] [--steps 12] [--width 192] \
+        [--markdown docs/benchmarks.md]
 
 A small decoder of random weights and random texts; one thread; both take turns, round by round.
 Each step is timed by processor time from the end of the one before, looks and preparation left
@@ -19,10 +20,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
-from timing import is_one_thread, one_thread
+from page import put, table
+from timing import is_one_thread, machine, one_thread
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -30,7 +33,9 @@ from forgetnet.unlearn import DPO, NPO, RMU, GradientDifference, SimNPO, StopRul
 from forgetnet.unlearn.changing import Hook
 from forgetnet.unlearn.run import Run
 
+COMMAND = "`python benchmarks/unlearning_steps.py`"
 MOST = 1.05
+HEAD = ("a step of", "ours", "by hand", "ratio", "weights apart", "at most 1.05")
 VOCABULARY, LENGTH, BATCH = 1000, 48, 8
 FREE = StopRule(forget_loss=None, retain_increase=None, every=10**6, probe=1)
 Rows = list[dict[str, list[int]]]
@@ -237,8 +242,10 @@ def step_time(times: list[float]) -> float:
     return statistics.median(b - a for a, b in itertools.pairwise(times))
 
 
-def compare(start: nn.Module, method: Any, make: Callable[[nn.Module], Loss], options: Any) -> bool:
-    """Print a line; tell whether it is within the bound, with the same outcome."""
+def compare(
+    start: nn.Module, method: Any, make: Callable[[nn.Module], Loss], options: Any
+) -> list[str]:
+    """Return a row of the table."""
     ours, theirs, apart = [], [], 0.0
     for number in range(-1, options.rounds):
         made = copy.deepcopy(start)
@@ -261,10 +268,14 @@ def compare(start: nn.Module, method: Any, make: Callable[[nn.Module], Loss], op
             theirs.append(step_time(hand))
     ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
     same, quick = apart < 0.1 * options.steps * 1e-4, ratio <= MOST
-    verdict = "met" if quick and same else "**missed**"
-    cells = f"{1e3 * statistics.median(ours):.1f} ms | {1e3 * statistics.median(theirs):.1f} ms"
-    print(f"| {method.name} | {cells} | {ratio:.3f} | {apart:.1e} | {verdict} |", flush=True)
-    return quick and same
+    return [
+        method.name,
+        f"{1e3 * statistics.median(ours):.1f} ms",
+        f"{1e3 * statistics.median(theirs):.1f} ms",
+        f"{ratio:.3f}",
+        f"{apart:.1e}",
+        "met" if quick and same else "**missed**",
+    ]
 
 
 def main() -> None:
@@ -272,6 +283,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--width", type=int, default=192)
+    parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
     if not is_one_thread():
         os.execve(sys.executable, [sys.executable, *sys.argv], one_thread())  # noqa: S606 - it starts itself again
@@ -284,12 +296,14 @@ def main() -> None:
         (NPO(**common), npo),
         (SimNPO(**common), simnpo),
         (DPO(alternatives=OTHER, **common), dpo),
-        (RMU(module="blocks.1", **common), rmu),
+        (RMU(module="blocks.1", coefficient=20.0, retain_weight=100.0, **common), rmu),
     ]
-    print("| a step of | ours | by hand | ratio | weights apart | at most 1.05 |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    met = [compare(start, method, make, options) for method, make in cases]
-    sys.exit(0 if all(met) else 1)
+    rows = [compare(start, method, make, options) for method, make in cases]
+    text = f"{COMMAND}\n\n{table(HEAD, rows)}\n\n{machine(('torch',))}"
+    print(text)
+    if options.markdown is not None:
+        put(options.markdown, "unlearning_steps.py", text)
+    sys.exit(0 if all(row[-1] == "met" for row in rows) else 1)
 
 
 if __name__ == "__main__":
