@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from forgetnet.audit.verdict import overall
 from forgetnet.errors import InvalidRecord, Unsupported
 from forgetnet.unlearn import ClassificationTask
-from forgetnet.unlearn.attribution import attributions, explain_unlearning, ranked
+from forgetnet.unlearn.attribution import Ranked, _answer, attributions, explain_unlearning, ranked
 from forgetnet.unlearn.result import state_digest
 from tests.unlearn.toys import fit
 
@@ -78,6 +78,12 @@ def test_the_original_hangs_on_the_mark_and_a_retrained_model_does_not():
     kept, fresh = explain(trained(1, whole=True)), explain(trained(3))
     assert kept.answer == "unlike retrained models"
     assert kept.intervention.p_value == kept.attribution.p_value == 0.05
+    with torch.no_grad():
+        marked, bare = (
+            trained(1, whole=True)(x).softmax(1) for x in (FORGET[0], FORGET[0] * ~MARK)
+        )
+    moved = 0.5 * (marked - bare).abs().sum(1).mean()
+    assert kept.intervention.value == pytest.approx(float(moved), abs=1e-6)
     assert kept.coverage > fresh.coverage + 0.2
     assert fresh.answer == "like retrained models"
     assert fresh.retrained_coverage == pytest.approx(kept.retrained_coverage)
@@ -90,6 +96,27 @@ def test_hidden_attributions_are_overruled_by_taking_the_mark_away():
     assert hidden.answer == "unlike retrained models"
     open_ = explain(trained(1, whole=True))
     assert hidden.intervention.value == pytest.approx(open_.intervention.value)
+
+
+@pytest.mark.parametrize("moved", [0.05, 0.5])
+@pytest.mark.parametrize("shown", [0.05, 0.5])
+def test_the_answer_is_that_of_the_intervention_whatever_the_maps_show(moved, shown):
+    null = np.zeros(19)
+    answer, notes = _answer(Ranked(1.0, null, moved), Ranked(1.0, null, shown), 19, 0.05)
+    assert answer == ("unlike retrained models" if moved == 0.05 else "like retrained models")
+    assert len(notes) == (1 if moved == shown else 2)
+
+
+def test_a_retrained_models_distance_is_from_the_others_alone():
+    found = explain_unlearning(trained(3), worlds(3), FORGET, mask=MARK, steps=8)
+    own, *maps = (attributions(m, *FORGET, steps=8) for m in (trained(3), *worlds(3)))
+
+    def apart(a, b):
+        return 0.5 * np.abs(a - b).sum(axis=1).mean()
+
+    wanted = (apart(maps[0], maps[1]) + apart(maps[0], maps[2])) / 2
+    assert found.attribution.null[0] == pytest.approx(wanted)
+    assert found.attribution.value == pytest.approx(np.mean([apart(own, m) for m in maps]))
 
 
 def test_no_explanation_can_enter_a_verdict():

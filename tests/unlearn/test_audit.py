@@ -306,13 +306,15 @@ def test_a_language_model_is_attacked_by_its_tokens_too():
 
 
 def test_the_table_has_a_hundred_columns_and_the_record_is_plain_json():
-    found = audit_unlearning(original(), trained(102), worlds(3), **few(30), relearn=SOON)
+    found = audit_unlearning(original(), trained(102), worlds(2), **few(30), relearn=SOON)
+    assert np.isnan(found.row("forget quality").numbers["retrained"])  # one has no distance
     table = found.table()
     assert max(len(line) for line in table.splitlines()) <= 100
     assert all(row.name in table and row.verdict.value in table for row in found.rows)
-    assert "underpowered (30 forget, 30 retain, 30 holdout, 3 retrained)" in table
+    assert "underpowered (30 forget, 30 retain, 30 holdout, 2 retrained)" in table
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert [row["name"] for row in told["rows"]] == [row.name for row in found.rows]
+    assert told["rows"][3]["numbers"]["retrained"] is None
     assert told["rows"][0]["controls"] == {"original": "underpowered", "retrained": "underpowered"}
 
 
