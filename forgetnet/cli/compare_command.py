@@ -56,6 +56,10 @@ def compare(
         bool,
         typer.Option("--quick", help="Digits and made-up people, few seeds: under three minutes."),
     ] = False,
+    audit: Annotated[
+        bool,
+        typer.Option("--audit", help="Audit each model of the first seed, too: much slower."),
+    ] = False,
     data: Annotated[
         Path | None,
         typer.Option("--data", metavar="PATH", help="Folder of the data set, or of several."),
@@ -87,6 +91,7 @@ def compare(
                 seeds=range(count),
                 methods=some,
                 references=1 if quick else 2,
+                audited=audit,
                 progress=None if as_json else voice.note,
             )
         )

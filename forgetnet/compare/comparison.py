@@ -81,6 +81,7 @@ class Row:
         numbers: by the names of ``measure.NUMBERS``.
         judgement: the verdict over all seeds.
         note: how runs ended, if not as usual.
+        audit: what an audit of the first seed's run says, if one was asked for.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Row:
     numbers: Mapping[str, Spread]
     judgement: Judgement
     note: str = ""
+    audit: str = ""
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as plain JSON."""
@@ -100,6 +102,7 @@ class Row:
             "verdict": self.judgement.verdict.value,
             "reasons": list(self.judgement.reasons),
             "note": self.note,
+            "audit": self.audit,
         }
 
 
@@ -165,13 +168,15 @@ class Comparison:
     def cells(self) -> list[list[str]]:
         """Return the table's cells, the head first; columns that nobody fills are left out."""
         used = [name for name in _COLUMNS if any(name in row.numbers for row in self.rows)]
-        table = [["contestant", *(_COLUMNS[name] for name in used), "verdict"]]
+        audits = ["audit of one run"] if any(row.audit for row in self.rows) else []
+        table = [["contestant", *(_COLUMNS[name] for name in used), "verdict", *audits]]
         for group in _GROUPS:
             for row in (row for row in self.rows if row.group == group):
                 told = [
                     "" if name not in row.numbers else row.numbers[name].told() for name in used
                 ]
-                table.append([row.name, *told, str(row.judgement.verdict)])
+                said = [row.audit] if audits else []
+                table.append([row.name, *told, str(row.judgement.verdict), *said])
         return table
 
     def to_markdown(self) -> str:

@@ -15,11 +15,12 @@ import torch
 from torch import nn
 
 from forgetnet.audit.membership import auc
-from forgetnet.audit.robustness import quantisation_survival, rounded
+from forgetnet.audit.robustness import quantisation_survival
 from forgetnet.compare.answers import Ask
 from forgetnet.compare.contestants import Entry
 from forgetnet.compare.worlds import World
 from forgetnet.experts.pinned import pinned
+from forgetnet.unlearn.trials import quantised
 
 __all__ = [
     "MOST_STEPS",
@@ -29,7 +30,6 @@ __all__ = [
     "membership",
     "relearning",
     "relearnt",
-    "rounded_to",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -167,22 +167,11 @@ def relearnt(world: World, model: nn.Module, target: float, order: int = 0) -> i
     return MOST_STEPS
 
 
-def rounded_to(model: nn.Module, bits: int) -> nn.Module:
-    """Return a copy whose matrices are rounded to a grid, output channel by output channel."""
-    found = copy.deepcopy(model)
-    with torch.no_grad():
-        for parameter in found.parameters():
-            if parameter.ndim > 1:
-                grid = rounded(parameter.detach().cpu().numpy(), bits=bits)
-                parameter.copy_(torch.from_numpy(grid).to(parameter))
-    return found
-
-
 def _rounding(world: World, model: nn.Module) -> float:
     """Return min(before / after, 1) of the mean probability of the forgotten answers."""
     before, after = (
         float(np.exp(-world.ask(tried, "forget").nll).mean())
-        for tried in (model, rounded_to(model, _BITS))
+        for tried in (model, quantised(model, _BITS))
     )
     # a hundredth on both sides, or ratios of nothing to nothing would count
     return quantisation_survival(

@@ -20,6 +20,7 @@ from forgetnet.compare.methods import known_methods, unlearned
 from forgetnet.compare.settings import PROVING, Setting
 from forgetnet.compare.worlds import World
 from forgetnet.errors import InvalidRecord
+from forgetnet.unlearn.audit import audit_unlearning
 
 __all__ = ["run"]
 
@@ -32,6 +33,7 @@ class _Kept:
     numbers: dict[str, list[float]] = field(default_factory=dict)
     told: list[Evidence] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    audit: str = ""
 
 
 def run(
@@ -40,6 +42,7 @@ def run(
     seeds: Sequence[int] = PROVING,
     methods: Sequence[str] | None = None,
     references: int = 2,
+    audited: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Compare forgetting by design with unlearning in weights.
@@ -52,6 +55,8 @@ def run(
         seeds: one or more.
         methods: names of contestants beside the controls; all by default.
         references: retrained models beside the one that is a control; 1 at least.
+        audited: put each model of the first seed to ``forgetnet.unlearn.audit_unlearning``, too, which
+            looks closer at one run; it takes longer than all the rest.
         progress: told in a few words what comes next.
 
     Raises:
@@ -82,6 +87,8 @@ def run(
                 one.numbers.setdefault(name, []).append(value)
             one.told.append(evidence(world, entry, steps))
             one.notes += [entry.note] if entry.note else []
+            if audited and number == 1:
+                one.audit = _audit(world, entry)
     for name in unfit:
         kept.pop(name, None)  # what fits some seeds only is no contestant
     return Comparison(
@@ -108,10 +115,30 @@ def _entries(world: World, wanted: Sequence[str], unfit: dict[str, str]) -> Iter
             yield found
 
 
+def _audit(world: World, entry: Entry) -> str:
+    """Return what an audit of one run says; nothing where equal bits have said it already."""
+    family, sides = entry.family, world.material.sides
+    if entry.equal or entry.module is None or family is None or len(family.retrained) < 2:
+        return ""
+    return audit_unlearning(
+        family.original,
+        entry.module,
+        # the row of a retrained model is no reference of its own
+        [model for model in family.retrained if model is not entry.module],
+        forget=sides["forget"],
+        retain=sides["retain"],
+        holdout=sides["unseen"],
+        task=world.setting.task,
+        paraphrase=sides.get("paraphrase"),
+        seed=world.seed,
+    ).verdict.value
+
+
 def _row(one: _Kept, kept: dict[str, _Kept]) -> Row:
     verdict = judge(one.told, kept["original"].told, kept["retrained"].told)
     ended = Counter(one.notes)
     runs = len(one.told)
     note = "; ".join(f"{what}, {count} of {runs} runs" for what, count in ended.items())
     numbers = {name: spread_of(values) for name, values in one.numbers.items()}
-    return Row(one.entry.name, one.entry.group, one.entry.guarantee, numbers, verdict, note)
+    entry = one.entry
+    return Row(entry.name, entry.group, entry.guarantee, numbers, verdict, note, one.audit)

@@ -132,6 +132,14 @@ def test_a_comparison_names_what_does_not_fit_and_keeps_it_out_of_the_rows(
     assert "needs alternatives=" in found.to_markdown()
 
 
+def test_an_audit_of_one_run_stands_beside_the_verdict(make: Any, idle: None) -> None:
+    found = run(make(), seeds=(2,), methods=["idle", "memory"], audited=True)
+    assert found.row("idle").audit == found.row("original").audit == "inconsistent"
+    assert found.row("retrained").audit in {"underpowered", "not checked", "consistent"}
+    assert not found.row("memory").audit
+    assert found.cells()[0][-1] == "audit of one run"
+
+
 def test_every_method_is_a_contestant() -> None:
     assert {name.partition("-")[0] for name in known_methods()} == set(available()) - {"retrain"}
 
