@@ -55,8 +55,8 @@ def run(
         seeds: one or more.
         methods: names of contestants beside the controls; all by default.
         references: retrained models beside the one that is a control; 1 at least.
-        audited: put each model of the first seed to ``audit_unlearning``, too, which looks closer at
-            one run; it takes longer than all the rest.
+        audited: put each model of the first seed to ``audit_unlearning``, too, which looks closer
+            at one run; it takes longer than all the rest.
         progress: told in a few words what comes next.
 
     Raises:
