@@ -294,6 +294,22 @@ def test_updates_are_taken_away_and_only_those_of_sensitive_batches_are_kept() -
     assert any("moments" in note for note in result.notes)
 
 
+def test_only_batches_that_held_what_is_forgotten_are_taken_away() -> None:
+    data = joined(RETAIN, FORGET)
+    model = linear()
+    before = flat(model)
+    trace = trained(list(range(len(data[1]))), model, data)  # every batch is kept
+    assert len(trace.updates) == 8
+    both = data[0][[5, 70]], data[1][[5, 70]]  # of the first and of the third batch
+    result = Amnesiac(trace=trace).unlearn(model, both)
+    updates = [
+        torch.cat([u.reshape(-1).double() for u in one.values()]) for _, one in trace.updates
+    ]
+    torch.testing.assert_close(flat(model), before + sum(updates), atol=1e-6, rtol=1e-5)
+    left = sum(update for number, update in enumerate(updates) if number not in {0, 2})
+    torch.testing.assert_close(flat(result.model), before + left, atol=1e-6, rtol=1e-5)
+
+
 def test_what_was_not_named_sensitive_cannot_be_forgotten() -> None:
     data = joined(RETAIN, FORGET)
     trace = trained([0, 1], model := linear(), data)
