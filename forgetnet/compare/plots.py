@@ -1,4 +1,4 @@
-"""Pictures of a comparison: forgetting against use, against cost, and what lasts.
+"""A picture of a comparison: a line a contestant, a panel a number, retrained models as the goal.
 
 Draws with matplotlib (extra ``notebooks``), without a display. Knows nothing of how numbers came
 about.
@@ -6,6 +6,8 @@ about.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +21,31 @@ __all__ = ["draw"]
 _COLOURS = {"control": "#555555", "by design": "#1b7837", "in weights": "#c2571a"}
 _MARKS = {"control": "s", "by design": "o", "in weights": "^"}
 _FORMATS = {".png", ".svg", ".pdf"}
-_LEAST_SHARE = 1e-3
-Panel = tuple[str, str, str, str]
-_PANELS: tuple[Panel, ...] = (
-    ("forget_gap", "test_accuracy", "forget loss, beside retrained (0 is the aim)", "test right"),
-    ("clock", "forget_gap", "processor time, of a retraining", "forget loss, beside retrained"),
-    ("relearn", "membership", "steps to relearn, of a retrained model's", "membership AUC"),
+_STYLE: Any = {"svg.hashsalt": "forgetnet", "svg.fonttype": "none", "font.size": 8.0}
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One number: its title, its scale, and how far the scale is linear around 0."""
+
+    number: str
+    title: str
+    scale: str = "linear"
+    linear: float = 1.0
+
+
+_PANELS = (
+    _Panel("forget_gap", "forget loss,\nbeside retrained"),
+    _Panel("membership", "membership\nAUC"),
+    _Panel("test_accuracy", "test right"),
+    _Panel("paraphrase", "forgotten facts,\nin other words"),
+    _Panel("relearn", "steps to relearn,\nof a retrained model's", "symlog", 0.1),
+    _Panel("clock", "time,\nof a retraining", "symlog", 0.01),
 )
 
 
 def draw(comparison: Comparison, path: Path) -> None:
-    """Draw three panels into a file.
+    """Draw a comparison into a file; the same one gives the same bytes of SVG.
 
     Raises:
         InvalidRecord: the file's ending is none of .png, .svg and .pdf.
@@ -38,61 +54,61 @@ def draw(comparison: Comparison, path: Path) -> None:
     if path.suffix not in _FORMATS:
         raise InvalidRecord(f"a picture is {', '.join(sorted(_FORMATS))}, not {path.suffix!r}")
     try:
+        from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise Unsupported(
             "matplotlib isn't installed: pip install 'forget-by-design[notebooks]'"
         ) from error
-    figure = Figure(figsize=(15.0, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(_PANELS))
-    for axis, panel in zip(axes, _PANELS, strict=True):
-        _panel(axis, comparison, panel)
-    handles, labels = axes[0].get_legend_handles_labels()
-    known = dict(zip(labels, handles, strict=True))
-    axes[0].legend(known.values(), known.keys(), loc="lower left", frameon=False, fontsize=8)
+    rows = [row for group in _COLOURS for row in comparison.rows if row.group == group]
+    panels = [p for p in _PANELS if any(p.number in row.numbers for row in rows)]
+    with rc_context(_STYLE):
+        size = (1.6 + 1.65 * len(panels), 1.3 + 0.19 * len(rows))
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axis, panel in zip(axes, panels, strict=True):
+            _draw_panel(axis, rows, panel)
+        _name(axes[0], rows)
+        figure.suptitle(_title(comparison), fontsize=8.5)
+        # without the date, so that equal figures have equal bytes
+        dated = {"Date": None} if path.suffix == ".svg" else None
+        figure.savefig(path, dpi=130, metadata=dated)
+
+
+def _title(comparison: Comparison) -> str:
     seeds = len(comparison.seeds)
-    figure.suptitle(f"{comparison.about} ({seeds} seed{'s' * (seeds > 1)})", fontsize=10)
-    figure.savefig(path, dpi=110, metadata=_no_date(path))
+    return f"{comparison.about} ({seeds} seed{'s' * (seeds > 1)})"
 
 
-def _no_date(path: Path) -> dict[str, Any]:
-    """Return metadata by which equal figures have equal bytes."""
-    return {"Date": None} if path.suffix == ".svg" else {}
+def _name(axis: Any, rows: Sequence[Row]) -> None:
+    """Write who is who, and turn the first row to the top."""
+    axis.set_yticks(range(len(rows)), [row.name for row in rows])
+    for label, row in zip(axis.get_yticklabels(), rows, strict=True):
+        label.set_color(_COLOURS[row.group])
+    axis.set_ylim(len(rows) - 0.5, -0.5)
 
 
-def _panel(axis: Any, comparison: Comparison, panel: Panel) -> None:
-    across, up, x_label, y_label = panel
-    for row in comparison.rows:
-        if across in row.numbers and up in row.numbers:
-            _point(axis, row, across, up)
-    axis.set_xlabel(x_label)
-    axis.set_ylabel(y_label)
-    if across == "clock":
-        axis.set_xscale("symlog", linthresh=0.01)
-        axis.set_xlim(left=0.0)
-    if across == "relearn":
-        axis.axvline(1.0, color="#999999", lw=0.7, ls=":")
-    if "forget_gap" in (across, up):
-        (axis.axvline if across == "forget_gap" else axis.axhline)(
-            0.0, color="#999999", lw=0.7, ls=":"
-        )
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.margins(0.14)
-
-
-def _point(axis: Any, row: Row, across: str, up: str) -> None:
-    x, y = row.numbers[across], row.numbers[up]
-    colour = _COLOURS[row.group]
-    axis.errorbar(
-        x.mean, y.mean,
-        xerr=[[max(0.0, x.mean - x.low)], [max(0.0, x.high - x.mean)]],
-        yerr=[[max(0.0, y.mean - y.low)], [max(0.0, y.high - y.mean)]],
-        fmt=_MARKS[row.group], color=colour, ecolor=colour, elinewidth=0.5, ms=5,
-        alpha=0.85, label=row.group,
-    )  # fmt: skip
-    axis.annotate(
-        row.name, (x.mean, y.mean), xytext=(4, 4), textcoords="offset points", fontsize=6.5,
-        color=colour,
-    )  # fmt: skip
+def _draw_panel(axis: Any, rows: Sequence[Row], panel: _Panel) -> None:
+    if panel.scale == "symlog":
+        axis.set_xscale("symlog", linthresh=panel.linear)
+    for place, row in enumerate(rows):
+        spread = row.numbers.get(panel.number)
+        if spread is None:
+            continue
+        colour = _COLOURS[row.group]
+        ends = [[max(0.0, spread.mean - spread.low)], [max(0.0, spread.high - spread.mean)]]
+        axis.errorbar(
+            spread.mean, place, xerr=ends, fmt=_MARKS[row.group], color=colour, ecolor=colour,
+            elinewidth=0.9, ms=4, clip_on=False,
+        )  # fmt: skip
+        if row.name == "retrained":  # the goal
+            axis.axvspan(spread.low, spread.high, color="#dddddd", lw=0, zorder=0)
+            axis.axvline(spread.mean, color="#999999", lw=0.8, zorder=0)
+    axis.set_title(panel.title, fontsize=8)
+    axis.grid(axis="y", color="#eeeeee", lw=0.5)
+    axis.set_axisbelow(True)
+    axis.tick_params(length=2)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.margins(x=0.08)
