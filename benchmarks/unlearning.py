@@ -107,7 +107,7 @@ def main(arguments: Sequence[str]) -> int:
         if found is None:
             continue
         good = good and behaves(found)
-        picture = f"compare-{title}.svg"
+        picture = f"compare-{title}.png"
         text = page(PARTS[title], found, picture)
         print(text, flush=True)
         if options.keep is not None:

@@ -74,7 +74,7 @@ def draw(comparison: Comparison, path: Path) -> None:
         figure.suptitle(_title(comparison), fontsize=8.5)
         # without the date, so that equal figures have equal bytes
         dated = {"Date": None} if path.suffix == ".svg" else None
-        figure.savefig(path, dpi=130, metadata=dated)
+        figure.savefig(path, dpi=100, metadata=dated)
 
 
 def _title(comparison: Comparison) -> str:
