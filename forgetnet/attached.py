@@ -7,6 +7,7 @@ is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,9 @@ from forgetnet.component import Attachable, Component, Cost, Finding, Influence,
 from forgetnet.errors import InvalidRecord, StoreError
 from forgetnet.home import load_settings, save_settings
 from forgetnet.opening import Parts
+
+_NAME = re.compile(r"[a-z][a-z0-9_ -]{0,39}")
+_TAKEN = ("rows", "vectors and index", "store", "index", "encoder", "memory")
 
 __all__ = ["Absent", "attach", "check_untaught", "detach"]
 
@@ -49,7 +53,7 @@ class Absent:
 
     def before(self, ids: Collection[str]) -> dict[str, Any]:
         """Note nothing."""
-        return {"held": len(ids)}
+        return {"held": len(ids), "found": 0}
 
     def hide(self, ids: Collection[str]) -> None:
         """Do nothing: it can't be reached."""
@@ -61,37 +65,74 @@ class Absent:
         """Do nothing: it can't be reached."""
 
     def after(self, ids: Collection[str], note: Mapping[str, Any], *, full: bool) -> list[Finding]:
-        """Return no finding: nobody can look."""
-        return []
+        """Return no finding: nobody can look, unless there is nothing to look for."""
+        return [] if ids else [Finding("nothing to look for", 0)]
 
     def digest(self) -> str:
         """Return its name: what it answers isn't known here."""
         return f"absent: {self.name}"
 
 
-def attach(parts: Parts, models: Sequence[Attachable]) -> list[Component]:
+def attach(
+    parts: Parts, models: Sequence[Attachable], others: Sequence[Component]
+) -> list[Component]:
     """Attach models to a memory that is being opened, and return them and who is missing.
 
+    Args:
+        parts: of the memory.
+        models: that were given.
+        others: its other components, whose names are taken.
+
     Raises:
-        InvalidRecord: two have one name.
-        StoreError: the memory was opened for reading, or a model belongs to another.
+        InvalidRecord: a name is taken, or is none that receipts may hold.
+        StoreError: the memory was opened for reading, or a model learnt from another memory.
     """
-    names = [model.name for model in models]
-    if len(set(names)) < len(names):
-        raise InvalidRecord("two models have the same name; receipts could not tell them apart")
-    if models and parts.home.readonly:
+    root, readonly = parts.home.root, parts.home.readonly
+    if models and readonly:
         raise StoreError("a memory opened with readonly=True forgets nothing; leave models= out")
-    for model in models:
-        model.attach(parts.store, parts.lock)
-    root = parts.home.root
+    _check_names([model.name for model in models], [other.name for other in others])
     settings = None if root is None else load_settings(root)
-    if root is None or settings is None:
-        return list(models)
-    if fresh := [name for name in names if name not in settings.models]:
-        settings = replace(settings, models=(*settings.models, *fresh))
-        save_settings(root, settings)
-    missing = [Absent(name) for name in settings.models if name not in names]
-    return [*models, *missing]
+    known = {} if settings is None else dict(settings.models)
+    for model in models:
+        _check_same(model, known.get(model.name))
+    attached: list[Attachable] = []
+    done = False
+    try:
+        for model in models:
+            model.attach(parts.store, parts.lock)
+            attached.append(model)
+        fresh = {model.name: model.identity for model in models}
+        if root is not None and settings is not None and not fresh.items() <= known.items():
+            save_settings(root, replace(settings, models=known | fresh))
+        done = True
+    finally:
+        if not done:
+            for model in attached:
+                model.detach()
+    return [*models, *(Absent(name) for name in known if name not in fresh)]
+
+
+def _check_names(names: Sequence[str], taken: Sequence[str]) -> None:
+    for name in names:
+        if not _NAME.fullmatch(name) or name in {*_TAKEN, *taken} or names.count(name) > 1:
+            raise InvalidRecord(
+                f"a model can't be called {name[:40]!r}: a name is a few lower-case words that no "
+                "other part of the memory has"
+            )
+
+
+def _check_same(model: Attachable, identity: str | None) -> None:
+    """Refuse a model that isn't the one this memory knows by its name."""
+    if identity is None and model.taught:
+        raise StoreError(
+            f"the model {model.name} learnt from another memory, or this memory let go of it; "
+            "attach it there, or give it a new folder"
+        )
+    if identity is not None and model.identity != identity:
+        raise StoreError(
+            f"another model called {model.name} learnt from this memory; give that one's folder, "
+            "choose another name, or detach it if it was destroyed"
+        )
 
 
 def check_untaught(components: Sequence[Component], verb: str) -> None:
@@ -123,5 +164,5 @@ def detach(path: str | Path, name: str) -> None:
     settings = load_settings(root)
     if settings is None or name not in settings.models:
         raise InvalidRecord(f"no model called {name[:80]!r} learnt from a memory at {root}")
-    kept = tuple(other for other in settings.models if other != name)
+    kept = {other: identity for other, identity in settings.models.items() if other != name}
     save_settings(root, replace(settings, models=kept))

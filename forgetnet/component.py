@@ -181,10 +181,28 @@ class Component(Protocol):
 class Attachable(Component, Protocol):
     """A component of its own that learnt from a memory, and is attached to it when that opens."""
 
+    @property
+    def identity(self) -> str:
+        """A random name of this very model, wherever it lies; empty before it is attached."""
+        ...
+
+    @property
+    def taught(self) -> bool:
+        """Whether it learnt from records of some memory."""
+        ...
+
     def attach(self, store: Store, lock: threading.RLock) -> None:
         """Follow a store from now on; ``lock`` is held while its records change.
 
         Raises:
-            StoreError: it is attached to another store already.
+            StoreError: it is attached to a store already, or its folder can't be written.
         """
+        ...
+
+    def settled(self) -> None:
+        """Catch up with what went while it was not attached; no forget is owed any more."""
+        ...
+
+    def detach(self) -> None:
+        """Let go of the store; doing it twice does no harm."""
         ...

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,15 @@ _OWN_TORN = re.compile(r"\.+(forgetnet\.json|key|receipt\.pub)(\.[0-9a-f]{8}\.tm
 class Settings:
     """What a memory was made with: encoder by name and digest, vector length, key fingerprint.
 
-    ``models`` names the models that learnt from it and have files of their own.
+    ``models`` names the models that learnt from it and have files of their own, each with the
+    identity that those hold.
     """
 
     encoder: str
     digest: str
     dim: int
     key: str
-    models: tuple[str, ...] = ()
+    models: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,13 +161,13 @@ def load_settings(root: Path) -> Settings | None:
                 f"the memory {root} has format {found} and this version reads up to {FORMAT}; "
                 "install a newer forget-by-design"
             )
-        models = tuple(str(name) for name in body.get("models", ()))
+        models = {str(name): str(identity) for name, identity in body.get("models", {}).items()}
         return Settings(body["encoder"], body["digest"], int(body["dim"]), body["key"], models)
     except FileNotFoundError:
         return None
     except NotADirectoryError:
         raise StoreCorrupt(f"{root} is a file, not the folder of a memory") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreCorrupt(
             f"{root / 'forgetnet.json'} does not hold the settings of a memory; restore it"
         ) from error
@@ -183,7 +185,7 @@ def save_settings(root: Path, settings: Settings) -> None:
         "digest": settings.digest,
         "dim": settings.dim,
         "key": settings.key,
-        **({"models": list(settings.models)} if settings.models else {}),
+        **({"models": dict(settings.models)} if settings.models else {}),
     }
     try:
         write_durable(root / "forgetnet.json", json.dumps(body, indent=1).encode() + b"\n", 0o644)

@@ -60,6 +60,7 @@ class Memory(Reader, Forgets):
         remarks: Sequence[str] = (),
     ) -> None:
         super().__init__(parts, clock)
+        self._models = tuple(models)
         self._office = Office(
             store=parts.store,
             signer=derive_signer(parts.home.secret),
@@ -70,7 +71,7 @@ class Memory(Reader, Forgets):
             readonly=parts.home.readonly,
             encoder_digest=hashlib.sha256(parts.encoder.digest.encode()).hexdigest(),
             clock=clock,
-            components=(*components, *attach(parts, models)),
+            components=(*components, *attach(parts, models, components)),
             remarks=tuple(remarks),
             lock=parts.lock,
         )
@@ -113,12 +114,27 @@ class Memory(Reader, Forgets):
             _refuse_model(parts)
             memory = cls(parts, clock=clock, models=models)
             if not readonly:
-                settle(memory._office)
+                memory._catch_up()
             done = True
         finally:
             if not done:
+                for model in models:
+                    model.detach()
                 parts.store.close()
         return memory
+
+    def _catch_up(self) -> None:
+        """Finish what a crash cut short, and then what models missed that were left out."""
+        with self._lock:
+            settle(self._office)
+        for model in self._models:
+            model.settled()
+
+    def close(self) -> None:
+        """Close the store, let go of its lock and of the models."""
+        super().close()
+        for model in self._models:
+            model.detach()
 
     @property
     def public_key(self) -> bytes:

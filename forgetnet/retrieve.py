@@ -6,7 +6,7 @@ state than the one before, where another process writes; what they say together 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from forgetnet.geometry import codes
 from forgetnet.record import Hit, Record, split_topic
 from forgetnet.store import Cone, Floats, Near, Query, Store
 
-__all__ = ["cone_of", "find", "narrow", "near_duplicates", "near_of", "with_vector"]
+__all__ = ["cone_of", "find", "narrow", "near_duplicates", "near_of", "spread", "with_vector"]
 
 _TRIES = 4
 _COMPARED = 64
@@ -125,6 +125,11 @@ def with_vector(store: Store, id: str) -> Record | None:
     raise StoreError(f"the record {id[:80]!r} is being changed again and again; ask later")
 
 
+def spread(ids: Sequence[str]) -> Sequence[str]:
+    """Return at most 64 of some ids, spread evenly: as many as are compared for near-duplicates."""
+    return ids[:: -(-len(ids) // _COMPARED) or 1]
+
+
 def near_duplicates(
     store: Store, vectors: Floats, gone: Collection[str], *, cosine: float = 0.95, k: int = 10
 ) -> tuple[tuple[str, ...], int]:
@@ -132,24 +137,25 @@ def near_duplicates(
 
     Args:
         store: holds the records that stay, and perhaps the others still.
-        vectors: (n, d) content of those that go; at most 64 of them, spread evenly, are looked at.
+        vectors: (n, d) content of those that go.
         gone: ids of all that go.
         cosine: from which on two contents count as nearly the same.
         k: neighbours of each that are told at most.
 
     Returns:
-        The ids, the nearest first, and how many of ``vectors`` were looked at.
+        The ids, the nearest first, and how many of ``vectors`` could be compared: among very many
+        that go and are alike, those that stay aren't found.
     """
-    some = vectors[:: -(-len(vectors) // _COMPARED) or 1]
     best: dict[str, float] = {}
-    for vector in some:
-        wanted = k
-        while True:
+    compared = 0
+    distinct, times = np.unique(vectors, axis=0, return_counts=True)
+    for vector, alike in zip(distinct, times.tolist(), strict=True):
+        for wanted in (k, 8 * k, 64 * k):
             found = [(i, d) for i, d in store.search(Query(vector, wanted)) if 1.0 - d >= cosine]
             others = [(i, distance) for i, distance in found if i not in gone][:k]
             if len(others) == k or len(found) < wanted:
+                compared += alike
                 break
-            wanted *= 4
         for i, distance in others:
             best[i] = min(distance, best.get(i, distance))
-    return tuple(sorted(best, key=lambda i: (best[i], i))), len(some)
+    return tuple(sorted(best, key=lambda i: (best[i], i))), compared

@@ -11,36 +11,33 @@ import hashlib
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forgetnet.component import Cost, Finding, Influence, Standing
+from forgetnet.component import EXACT, Cost, Finding, Influence, Standing
 from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
-from forgetnet.experts.pinned import drawn, mix, pinned
-from forgetnet.fallback.ladder import Case, Ladder, by_account, climb, untouched
+from forgetnet.fallback.ladder import Ladder, by_account, predict
 from forgetnet.fallback.looks import look
-from forgetnet.fallback.probe import Probe, Retrieval
+from forgetnet.fallback.means import Bout, Means, digests, without
 from forgetnet.fallback.rack import Held, Leaver, Rack
 from forgetnet.fallback.rows import Rows, live_rows, with_context
-from forgetnet.fallback.standings import DROPPED, TRAINED, WITHHELD, standing_after
+from forgetnet.fallback.standings import DROPPED, TRAINED
 from forgetnet.record import canonical_json, id_hash
 from forgetnet.retrieve import near_duplicates
 from forgetnet.store import Store
-from forgetnet.unlearn.changing import write_state
 from forgetnet.unlearn.private import PrivateTraining
-from forgetnet.unlearn.result import UnlearnResult, state_digest
-from forgetnet.unlearn.retrain import Build, Retrain, Train, fresh_model
+from forgetnet.unlearn.result import state_digest
+from forgetnet.unlearn.retrain import Build, Retrain, Train
 from forgetnet.unlearn.task import Task
 from forgetnet.unlearn.unlearner import snapshot_of
 
 __all__ = ["Entangled"]
 
 _PROBED = 64
+_TRIES = 8
 _CPU = torch.device("cpu")
 
 
@@ -53,7 +50,8 @@ class Entangled:
     Args:
         name: short and constant; part of plans and receipts.
         folder: for its files, outside of the memory's; None keeps them in memory.
-        build: makes the module as it was before any record; a fixed start is loaded here.
+        build: makes a new module as it was before any record; a fixed start is loaded here, which
+            must not have seen them either.
         train: trains it in place on examples, from a seed.
         examples: makes what ``train`` and the task take of rows.
         ladder: what a forget tries, and when that is good enough.
@@ -85,57 +83,86 @@ class Entangled:
     ) -> None:
         self.name = name
         self._rack = Rack(None if folder is None else Path(folder).expanduser().resolve(), name)
-        self._build, self._train, self._examples = build, train, examples
-        self._ladder = ladder.for_model(build, train, seed)
-        self._task, self._holdout = task, holdout
-        self._neighbours, self._seed = neighbours, seed
+        full = ladder.for_model(build, train, seed)
+        self._means = Means(build, train, examples, full, task, holdout, seed)
+        self._neighbours = neighbours
         self._store: Store | None = None
         self._lock = threading.RLock()
         self._owed: set[str] = set()
         self._tried: frozenset[str] = frozenset()
         self._module: nn.Module | None = None
-        self._full: float | None = None
+        self._full: dict[str, float] = {}
+        self._anew: tuple[str, Retrain] | None = None
         self._again: dict[str, str] = {}
+
+    # -- attached to a memory
+
+    @property
+    def identity(self) -> str:
+        """A random name of this very model; empty before it is attached."""
+        return self._rack.identity
+
+    @property
+    def taught(self) -> bool:
+        """Whether its weights learnt from records."""
+        return bool(self._rack.held.saw)
 
     def attach(self, store: Store, lock: threading.RLock) -> None:
         """Follow a store; see :class:`forgetnet.component.Attachable`.
 
         Raises:
-            StoreError: it is attached to another store already.
+            StoreError: it is attached to a memory already, or its folder can't be written.
         """
-        if self._store is not None and self._store is not store:
-            raise StoreError(f"the model {self.name} is attached to another memory; make a new one")
+        if self._store is not None:
+            raise StoreError(f"the model {self.name} is attached already; close that memory first")
+        self._rack.bind()
         self._store, self._lock = store, lock
-        saw = self._rack.held.saw
-        self._owed = set(saw) - set(store.get(sorted(saw)))
+        held = self._rack.held
+        # A record that was taken out and put in anew with other words is not the one that taught.
+        there = digests(live_rows(store, held.saw.keys() & store.get(sorted(held.saw)).keys()))
+        self._owed = {i for i in held.saw if there.get(i) != held.saw[i]} | set(held.owed)
+        self._tried = frozenset(held.owed)
+        self._module = None
+
+    def settled(self) -> None:
+        """Catch up with what went while it was not attached."""
+        self.forget(())
+
+    def detach(self) -> None:
+        """Let go of the memory."""
+        self._store, self._lock, self._module = None, threading.RLock(), None
 
     # -- learning and answering
 
     def fit(self, ids: Sequence[str] | None = None) -> None:
-        """Train fresh weights on live records, by default all.
+        """Train fresh weights on live records, by default all; the old ones answer until then.
 
         Raises:
-            InvalidRecord: there are none, or some aren't live.
+            InvalidRecord: there are none, some aren't live, or ``build=`` makes no new module.
+            StoreError: records or weights changed meanwhile; fit again.
         """
         with self._lock:
-            store = self._attached()
+            store, before, owed = self._attached(), self._rack.held, set(self._owed)
             live = {record.id for record in store.scan()} if ids is None else set(ids)
-            if not live or (missing := live - set(store.get(sorted(live)))):
+            if not live or (missing := live - store.get(sorted(live)).keys()):
                 what = f"{len(missing)} of the records aren't live" if live else "no record is live"
                 raise InvalidRecord(f"{what}; add them to the memory first")
             rows = live_rows(store, live)
-            # Whom the weights will have seen is durable before they do.
-            self._rack.commit(Held(frozenset(live)), {})
-            self._module, self._owed = None, set()
-            with pinned():
-                module = fresh_model(self._build, self._seed, _CPU)
-                module.train()
-                with drawn(mix(self._seed, "train")):
-                    self._train(module, self._examples(rows), self._seed)
-            self._rack.commit(Held(frozenset(live)), snapshot_of(module))
+        start, module = self._means.train_on(rows)
+        with self._lock:
+            saw = digests(rows)
+            same = self._rack.held is before and self._owed == owed
+            if not same or saw.keys() - store.get(sorted(saw)).keys():
+                raise StoreError("records or weights changed while it was trained; call fit again")
+            self._replace(Held(saw, start=start), module)
 
     def adopt(
-        self, ids: Sequence[str], module: nn.Module, *, private: PrivateTraining | None = None
+        self,
+        ids: Sequence[str],
+        module: nn.Module,
+        *,
+        private: PrivateTraining | None = None,
+        fresh: bool = False,
     ) -> None:
         """Take over weights that were trained elsewhere on live records.
 
@@ -143,21 +170,37 @@ class Entangled:
             ids: all that they learnt from.
             module: holds them; it stays yours.
             private: the account, if they were trained by ``train_private``.
+            fresh: they never saw what this model has forgotten; else what its forgetting was
+                worth stays.
 
         Raises:
-            InvalidRecord: some ids aren't live.
+            InvalidRecord: some ids aren't live, or the weights don't fit ``build=``.
+            StoreError: the model still owes a forget, and these weights aren't ``fresh``.
         """
         with self._lock:
-            if not ids or (missing := set(ids) - set(self._attached().get(list(ids)))):
+            store, before = self._attached(), self._rack.held
+            if not ids or (missing := set(ids) - store.get(list(ids)).keys()):
                 what = f"{len(missing)} of them aren't live" if ids else "there are none"
                 raise InvalidRecord(f"say which live records the weights learnt from; {what}")
+            if self._owed and not fresh:
+                raise StoreError(
+                    f"the model {self.name} owes a forget; give it a ladder that ends in Retrain "
+                    "and call retry, or adopt weights with fresh=True that never saw those records"
+                )
+            start = self._means.check(module)
             account = {} if private is None else {**private.to_plain(), "forgotten": 0}
-            self._rack.commit(Held(frozenset(ids), account=account), snapshot_of(module))
-            self._module, self._owed = None, set()
+            standing = EXACT if fresh or not before.saw else before.standing
+            saw = digests(live_rows(store, set(ids)))
+            self._replace(Held(saw, start=start, standing=standing, account=account), module)
+
+    def _replace(self, held: Held, module: nn.Module) -> None:
+        self._rack.commit(held, snapshot_of(module))
+        self._rack.see_off(())
+        self._module, self._owed, self._tried = None, set(), frozenset()
 
     @property
     def module(self) -> nn.Module:
-        """The module, to answer with; nobody may answer with it while a forget is under way.
+        """The module, to answer with; ask anew for each answer, and keep no reference.
 
         Raises:
             StoreError: there are no weights, or they still hold what is to be forgotten.
@@ -167,7 +210,7 @@ class Entangled:
                 raise StoreError(
                     f"the model {self.name} still holds {len(self._owed)} records that are to be "
                     "forgotten, and answers nothing until then; give it a ladder that ends in "
-                    "Retrain and forget again, or fit it anew"
+                    "Retrain and call retry, or fit it anew"
                 )
             if self._module is None:
                 if not self._rack.held.weights:
@@ -176,10 +219,7 @@ class Entangled:
             return self._module
 
     def _loaded(self) -> nn.Module:
-        module = fresh_model(self._build, self._seed, _CPU)
-        write_state(module, self._rack.load())
-        module.eval()
-        return module
+        return self._means.loaded(self._rack.load())
 
     @property
     def attempts(self) -> Sequence[Mapping[str, Any]]:
@@ -212,7 +252,7 @@ class Entangled:
 
     def holds(self, ids: Collection[str]) -> int:
         """Count the records of ``ids`` that its weights learnt from."""
-        return len(self._rack.held.saw.intersection(ids))
+        return len(self._rack.held.saw.keys() & set(ids))
 
     def digest(self) -> str:
         """Hash the weights, whom they saw, and what their forgetting is worth."""
@@ -222,57 +262,49 @@ class Entangled:
         return hashlib.sha256(canonical_json(body).encode()).hexdigest()
 
     def cost(self, ids: Collection[str]) -> Cost:
-        """Predict what the first rung takes; the others may follow, if the audit wants it."""
-        held = self._rack.held
-        leaving = held.saw.intersection(ids)
-        if not leaving or not held.weights or not self._ladder.rungs:
-            return Cost("unlearn in shared weights, then audit", len(leaving), guarantee="audited")
+        """Predict what the first rung that fits takes; others follow, if the audit wants it."""
         with self._lock:
-            live = set(self._attached().get(sorted(held.saw)))
-            forget = self._examples(live_rows(self._attached(), leaving & live))
-            rest = live - leaving
-            retain = self._examples(live_rows(self._attached(), rest)) if rest else None
-        first = self._ladder.rungs[0]
-        names = ", then ".join(dict.fromkeys(rung.name for rung in self._ladder.rungs))
-        size = sum(t.numel() * t.element_size() for t in self._rack.load().values())
-        action = f"unlearn in shared weights by {names}, until an audit is content"
-        if (spared := by_account(self._ladder, held.account, len(leaving))) and spared.accepted:
-            action = f"leave as they are, trained privately: {spared.reasons[0]}"
-            return Cost(action, len(leaving), guarantee="certified")
-        if isinstance(first, Retrain):
-            return Cost(action, len(leaving), len(rest), 1, size, share=1.0)
-        predicted = first.estimate(self._loaded(), forget, retain, task=self._task)
-        return Cost(
-            action,
-            len(leaving),
-            files=1,
-            bytes=size,
-            passes=predicted.forwards + predicted.backwards,
-            guarantee="audited" if first.guarantee == "approximate" else first.guarantee,
-        )
+            held, store = self._rack.held, self._attached()
+            leaving = held.saw.keys() & set(ids)
+            rest = held.saw.keys() - leaving - self._owed
+            if not leaving or not held.weights:
+                return Cost("unlearn in shared weights, then audit", len(leaving))
+            if not rest:
+                return Cost("drop the weights: nothing is left to learn from", len(leaving))
+            spared = by_account(self._means.ladder, held.account, len(leaving))
+            if spared is not None and spared.accepted:
+                action = f"leave as they are, trained privately: {spared.reasons[0]}"
+                return Cost(action, len(leaving), guarantee="certified")
+            rows = live_rows(store, leaving & store.get(sorted(leaving)).keys())
+            given = self._loaded(), self._means.examples(rows), self._means.task
+            kept = lambda: self._means.examples(live_rows(store, rest))  # noqa: E731 # perhaps not asked
+            return predict(self._means.ladder, given, kept, rest)
 
     def before(self, ids: Collection[str]) -> dict[str, Any]:
         """Keep the records that are to be unlearnt; note what is known of them now."""
         held = self._rack.held
-        leaving = held.saw.intersection(ids)
+        leaving = held.saw.keys() & set(ids)
         note: dict[str, Any] = {"held": len(leaving), "found": len(leaving)}
-        note |= {"weights": held.weights, "digest": held.digest}
+        note |= {"digest": held.digest, "weights": held.weights}
+        note["present"] = self._rack.there(held.weights)
         if leaving and held.weights:
-            rows = live_rows(self._attached(), leaving, self._neighbours)
+            store = self._attached()
+            rows = live_rows(store, leaving)
             others = [v for i, v in self._rack.leavers().items() if i in self._owed - leaving]
             self._rack.see_off([*others, *rows.leavers()])
-            some = self._examples(rows.first(_PROBED))
-            self._full = self._probe(None).loss(self._loaded(), some)
+            some = with_context(store, rows.leavers()[:_PROBED], self._neighbours)
+            losses = self._means.losses(self._loaded(), some)
+            self._full |= {r.id: v for r, v in zip(some.records, losses, strict=True)}
         return note
 
     def hide(self, ids: Collection[str]) -> None:
         """Answer nothing from now on if any of ``ids`` taught the weights."""
         with self._lock:
-            self._owed |= self._rack.held.saw.intersection(ids)
+            self._owed |= self._rack.held.saw.keys() & set(ids)
             self._module = None if self._owed else self._module
 
     def retry(self) -> Standing:
-        """Climb the ladder once more for what could not be unlearnt, or caught up with, before."""
+        """Climb the ladder once more for what could not be unlearnt before."""
         with self._lock:
             self._attached()
             self._tried = frozenset()
@@ -280,112 +312,80 @@ class Entangled:
         return self.standing
 
     def forget(self, ids: Collection[str]) -> None:
-        """Climb the ladder for all that is owed; withhold or drop the weights if none will do."""
-        with self._lock:
-            self.hide(ids)
-            owed = frozenset(self._owed)
-            known = {i: leaver for i, leaver in self._rack.leavers().items() if i in owed}
-            before = self._rack.held
-            rest = before.saw - owed
-            if not owed or not before.weights or not rest:  # nothing to unlearn, or all of it
-                standing = before.standing if rest else DROPPED
-                self._done(owed, replace(before, saw=rest, standing=standing), None if rest else {})
-                return
-            kept = live_rows(self._attached(), rest)
-        leavers = [known[i] for i in sorted(known, key=id_hash)]
-        held, tensors = self._unlearnt(owed, leavers, kept)
-        with self._lock:
-            self._tried = owed
-            self._done(frozenset() if held.standing.withheld else owed, held, tensors)
+        """Climb the ladder for all that is owed; withhold or drop the weights if none will do.
+
+        Raises:
+            StoreError: weights were replaced again and again meanwhile.
+        """
+        for _ in range(_TRIES):
+            with self._lock:
+                self.hide(ids)
+                self._rack.forget_near(ids)
+                before, owed = self._rack.held, frozenset(self._owed)
+                if not owed - self._tried:
+                    self._tidy()
+                    return
+                known = {i: v for i, v in self._rack.leavers().items() if i in owed}
+                rest = before.saw.keys() - owed
+                if not before.weights or not rest:  # nothing to unlearn, or all of it
+                    standing = before.standing if rest else DROPPED
+                    self._done(without(before, owed, standing), owed, None if rest else {})
+                    return
+                kept = live_rows(self._attached(), rest)
+            leavers = [known[i] for i in sorted(known, key=id_hash)]
+            held, tensors = self._unlearnt(before, leavers, kept)
+            with self._lock:
+                if self._rack.held is before:  # else somebody replaced the weights: look again
+                    self._done(held, owed, tensors)
+                    return
+        raise StoreError(f"the weights of {self.name} change faster than they unlearn; try later")
 
     def _done(
-        self, owed: Collection[str], held: Held, tensors: Mapping[str, Tensor] | None
+        self, held: Held, owed: frozenset[str], tensors: Mapping[str, Tensor] | None
     ) -> None:
-        """Make a state durable that owes nothing of ``owed`` any more."""
-        if held != self._rack.held or tensors is not None:
-            self._rack.commit(held, tensors)
-            self._module = None
-        self._owed -= set(owed)
-        # What wasn't tried yet came in meanwhile, and its turn is next.
+        """Make a state durable; what it still owes was tried."""
+        self._tried = owed
+        self._rack.commit(held, tensors)
+        self._module = None
+        self._owed -= owed - held.owed
+        self._full = {i: v for i, v in self._full.items() if i in self._owed - owed}
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Shred the records of all whose turn isn't to come, and checkpoints."""
         later = self._owed - self._tried
         self._rack.see_off(v for i, v in self._rack.leavers().items() if i in later)
         self._rack.end_runs()
 
     def _unlearnt(
-        self, owed: frozenset[str], leavers: Sequence[Leaver], kept: Rows
+        self, before: Held, leavers: Sequence[Leaver], kept: Rows
     ) -> tuple[Held, Mapping[str, Tensor] | None]:
         """Return what the model stands on afterwards, and its weights if they are new."""
-        original, before = self._loaded(), self._rack.held
-        retain = self._examples(kept)
-        whole = len(leavers) == len(owed)  # else a crash took the rest: only retraining is left
-        forget = self._examples(with_context(self._attached(), leavers, 0)) if whole else None
-        probe = self._probe(forget)
-        case = Case(
-            original,
-            forget,
-            retain,
-            self._task,
-            self._holdout,
-            probe,
-            self._rack.run_folder(owed),
-        )
-        attempts = [untouched(self._ladder, case)] if whole else []
-        compared = self._compared(probe, leavers).to_plain() if whole else {}
-        if spared := by_account(self._ladder, before.account, len(owed)):
-            attempts = [spared, *attempts] if not spared.accepted else [spared]
-        result: UnlearnResult | None = None
-        if not attempts or not attempts[-1].accepted:
-            result, tried = climb(self._ladder, case)
-            attempts += tried
-        told = tuple(attempt.to_plain() for attempt in attempts)
-        after = replace(before, saw=before.saw - owed, attempts=told, retrieval=compared)
-        last = attempts[-1]
-        if last.accepted:
-            standing = standing_after(last, before.standing)
-            if result is not None:
-                return replace(after, standing=standing, account={}), snapshot_of(result.model)
-            since = before.account.get("forgotten", 0) + len(owed)
-            account = {**before.account, "forgotten": since} if before.account else {}
-            return replace(after, standing=standing, account=account), None
-        if self._ladder.otherwise == "drop":
-            return replace(after, saw=frozenset(), standing=DROPPED, account={}), {}
-        return replace(after, saw=before.saw, standing=WITHHELD), None
-
-    def _probe(self, forget: Any) -> Probe:
-        never = fresh_model(self._build, self._seed, _CPU)
-        never.eval()
-        return Probe(
-            forget,
-            self._holdout,
-            task=self._task,
-            original=self._loaded(),
-            never=never,
-            margin=self._ladder.margin,
-        )
-
-    def _compared(self, probe: Probe, leavers: Sequence[Leaver]) -> Retrieval:
-        """Compare what is told with the memory and without; the records have left it."""
-        some = leavers[:_PROBED]
+        owed = before.saw.keys() - {record.id for record in kept.records}
+        store = self._attached()
         with self._lock:
-            on = with_context(self._attached(), some, self._neighbours)
-            vectors = np.stack([vector for _, vector in some])
-            near, _ = near_duplicates(self._attached(), vectors, [r.id for r, _ in leavers])
-        off = self._examples(with_context(self._attached(), some, 0))
-        return probe.compare(self._full, self._examples(on), off, near)
+            some = [v for v in leavers if v[0].id in self._full] or leavers[:_PROBED]
+            on, off = (with_context(store, some, k) for k in (self._neighbours, 0))
+            near, _ = near_duplicates(store, off.vectors, owed)
+        full = [self._full[record.id] for record, _ in some if record.id in self._full]
+        bout = Bout(before, frozenset(owed), leavers, kept, (on, off), full, near)
+        outcome = self._means.unlearn(bout, self._rack.load(), self._rack.run_folder(owed))
+        self._anew = outcome.anew
+        return outcome.held, outcome.tensors
 
     # -- looking
 
     def rehearse(self, notes: Sequence[Mapping[str, Any]]) -> None:
         """Train once more what was trained anew, and keep the digest of what comes out."""
-        rung = next((r for r in self._ladder.rungs if isinstance(r, Retrain)), None)
-        held = self._rack.held
-        if rung is None or held.standing != TRAINED or not any(note["held"] for note in notes):
+        if self._anew is None or not any(note["held"] for note in notes):
             return
-        if held.digest not in self._again:
+        made, rung = self._anew
+        if made not in self._again:
             with self._lock:
-                retain = self._examples(live_rows(self._attached(), held.saw))
-            anew = rung.unlearn(self._loaded(), None, retain, task=self._task).model
-            self._again = {held.digest: state_digest(anew)}
+                rows = live_rows(self._attached(), self._rack.held.saw.keys())
+            data = self._means.examples(rows)
+            anew = rung.unlearn(self._loaded(), None, data, task=self._means.task).model
+            self._again = {made: state_digest(anew)}
 
     def after(self, ids: Collection[str], note: Mapping[str, Any], *, full: bool) -> list[Finding]:
         """Look at the files, not at what is in memory; in full, train once more and compare."""
@@ -393,5 +393,6 @@ class Entangled:
         if held.weights and note["held"]:
             with suppress(StoreCorrupt):  # then the look has no digest, and says so
                 digest = state_digest(self._loaded())
-        again = self._again.get(held.digest) if full else None
-        return look(self._rack, held, ids, note, digests=(digest, again), ladder=self._ladder)
+        trained = full and self._anew is not None and held.standing == TRAINED
+        again = self._again.get(self._anew[0]) if trained and self._anew else None
+        return look(self._rack, held, ids, note, digests=(digest, again))

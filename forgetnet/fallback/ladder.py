@@ -6,26 +6,30 @@ it was the last. Knows nothing of memories or files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from forgetnet.audit.verdict import Verdict
+from forgetnet.component import Cost
 from forgetnet.errors import InvalidRecord, Unsupported
 from forgetnet.fallback.probe import Probe
 from forgetnet.unlearn.config import Budget
 from forgetnet.unlearn.private import for_several
 from forgetnet.unlearn.result import UnlearnResult
 from forgetnet.unlearn.retrain import Build, Retrain, Train
-from forgetnet.unlearn.task import Task
-from forgetnet.unlearn.unlearner import Unlearner
+from forgetnet.unlearn.shards import ShardRetrain
+from forgetnet.unlearn.task import Task, guess_task
+from forgetnet.unlearn.unlearner import Unlearner, scope_of
 
-__all__ = ["Attempt", "Case", "Ladder", "by_account", "climb", "untouched"]
+__all__ = ["Attempt", "Case", "Ladder", "by_account", "climb", "predict", "untouched"]
 
 _ENDED = {"done", "forget_loss"}
+_BROKE = (RuntimeError, ValueError, TypeError, KeyError, IndexError, ArithmeticError)
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ class Ladder:
             the records apart even before anything was done.
         epsilon, delta: for weights that were trained privately: up to what they are good enough as
             they are, for all the records forgotten since together; None never is.
-        budget: of each rung.
+        budget: of each rung, but of a retraining by the model's own recipe, which can't be held
+            to one.
         otherwise: where no rung is good enough, ``withhold`` the model until another ladder
             finishes the work, or ``drop`` its weights, so that nothing is left.
     """
@@ -143,6 +148,8 @@ class Case:
         task: what kind of data it is.
         holdout: data that the model never saw.
         probe: the audit.
+        never: a model that saw nothing.
+        pure: whether ``never`` is what the weights were trained from.
         folder: holds checkpoints, from which a run goes on to the same bits; None keeps none.
     """
 
@@ -152,28 +159,71 @@ class Case:
     task: Task | None
     holdout: Any
     probe: Probe
+    never: nn.Module
+    pure: bool
     folder: Path | None = None
 
 
-def climb(ladder: Ladder, case: Case) -> tuple[UnlearnResult | None, list[Attempt]]:
-    """Try the rungs until one is good enough; return its result, or None, and all attempts."""
+Climbed = tuple[Unlearner | None, UnlearnResult | None, list[Attempt]]
+"""The rung that was good enough and its result, or None, and all attempts."""
+
+
+def climb(ladder: Ladder, case: Case) -> Climbed:
+    """Try the rungs until one is good enough."""
     attempts: list[Attempt] = []
     for number, rung in enumerate(ladder.rungs):
         checkpoint = None if case.folder is None else case.folder / f"run-{number}"
         result, attempt = _attempt(rung, ladder, case, checkpoint)
         attempts.append(attempt)
         if attempt.accepted:
-            return result, attempts
-    return None, attempts
+            return rung, result, attempts
+    return None, None, attempts
+
+
+def predict(
+    ladder: Ladder,
+    given: tuple[nn.Module, Any, Task | None],
+    retain: Callable[[], Any],
+    rest: Collection[str],
+) -> Cost:
+    """Predict the first rung that fits.
+
+    Args:
+        ladder: what would be tried.
+        given: the model, the forget set, and the task.
+        retain: makes the retain set, if a rung wants to see it.
+        rest: ids of what is retained.
+    """
+    model, forget, task = given
+    count, made = task_size(forget, task), None
+    size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
+    names = ", then ".join(dict.fromkeys(rung.name for rung in ladder.rungs)) or "nothing"
+    action = f"unlearn in shared weights by {names}, until an audit is content"
+    for rung in ladder.rungs:
+        if isinstance(rung, Retrain) and rung.train is not None:
+            times = " (twice, to compare)" if rung.repeat else ""
+            return Cost(action + times, count, len(rest), 1, size, share=1.0)
+        made = retain() if made is None else made
+        try:
+            told = rung.estimate(model, forget, made, task=task)
+        except (InvalidRecord, Unsupported):
+            continue
+        worth = "audited" if rung.guarantee == "approximate" else rung.guarantee
+        passes = told.forwards + told.backwards
+        return Cost(action, count, files=1, bytes=size, passes=passes, guarantee=worth)
+    return Cost(action, count, guarantee="audited")
+
+
+def task_size(data: Any, task: Task | None) -> int:
+    """Count the examples of a data set."""
+    return (guess_task(data) if task is None else task).size(data)
 
 
 def untouched(ladder: Ladder, case: Case) -> Attempt:
     """Return the attempt of doing nothing: enough where the audit shows that nothing is told."""
-    finding = case.probe.attack(case.model) if case.probe.can_look else None
-    verdict = Verdict.NOT_CHECKED if finding is None else finding.verdict
-    reasons = ("no holdout was given",) if finding is None else finding.reasons
-    accepted = ladder.skip and verdict in ladder.accept
-    return Attempt("nothing", "approximate", "done", verdict, reasons, accepted)
+    found = case.probe.judge_as_it_was()
+    accepted = ladder.skip and found.verdict in ladder.accept
+    return Attempt("nothing", "approximate", "done", found.verdict, found.reasons, accepted)
 
 
 def by_account(ladder: Ladder, account: Mapping[str, Any], leaving: int) -> Attempt | None:
@@ -197,6 +247,7 @@ def by_account(ladder: Ladder, account: Mapping[str, Any], leaving: int) -> Atte
 def _attempt(
     rung: Unlearner, ladder: Ladder, case: Case, checkpoint: Path | None
 ) -> tuple[UnlearnResult | None, Attempt]:
+    own_recipe = isinstance(rung, Retrain) and rung.train is not None
     try:
         result = rung.unlearn(
             case.model,
@@ -204,20 +255,45 @@ def _attempt(
             case.retain,
             task=case.task,
             holdout=case.holdout,
-            budget=ladder.budget,
+            budget=None if own_recipe else ladder.budget,
             checkpoint=checkpoint,
             resume=checkpoint is not None,
         )
     except (InvalidRecord, Unsupported) as error:
         unfit = Verdict.NOT_CHECKED, (str(error),), False
         return None, Attempt(rung.name, rung.guarantee, "doesn't fit", *unfit)
+    except _BROKE as error:  # of somebody's code: what it says may hold data
+        broke = Verdict.NOT_CHECKED, (f"it raised {type(error).__name__}",), False
+        return None, Attempt(rung.name, rung.guarantee, "failed", *broke)
     spent = (result.cost.forwards, result.cost.backwards, result.cost.seconds)
-    if result.guarantee == "exact":
+    claimed = result.guarantee if _is_borne(rung, result, case) else "approximate"
+    if claimed == "exact":
         verdict, reasons, good = Verdict.PROVEN, tuple(result.notes), result.stopped == "done"
     else:
         found = case.probe.judge(result.model)
-        verdict, reasons = found.verdict, found.reasons
+        verdict, reasons = found.verdict, (*found.reasons, *_demoted(result.guarantee, claimed))
         good = result.stopped in _ENDED
-        good = good and (result.guarantee == "certified" or verdict in ladder.accept)
-    told = rung.name, result.guarantee, result.stopped, verdict, reasons
+        good = good and (claimed == "certified" or verdict in ladder.accept)
+    told = rung.name, claimed, result.stopped, verdict, reasons
     return result, Attempt(*told, good, spent)
+
+
+def _is_borne(rung: Unlearner, result: UnlearnResult, case: Case) -> bool:
+    """Tell whether what a method may claim of what it changed holds of the whole module.
+
+    A head can be solved exactly on features that still know; so all else must be as before any
+    record.
+    """
+    if isinstance(rung, Retrain | ShardRetrain):
+        return case.pure
+    changed = scope_of(result.model, rung.params)
+    blank = case.never.state_dict()
+    others = {n: t for n, t in result.model.state_dict().items() if n not in changed}
+    same = all(n in blank and torch.equal(t.cpu(), blank[n].cpu()) for n, t in others.items())
+    return case.pure and same
+
+
+def _demoted(guarantee: str, claimed: str) -> tuple[str, ...]:
+    if guarantee == claimed:
+        return ()
+    return (f"{guarantee} of what it changed, but the rest of the module learnt from the records",)

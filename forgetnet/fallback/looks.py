@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from forgetnet.audit.verdict import Verdict
 from forgetnet.component import Finding
-from forgetnet.fallback.ladder import Ladder
 from forgetnet.fallback.rack import Held, Rack
 
 __all__ = ["look"]
@@ -18,7 +18,7 @@ REBUILT = "trained once more from the live records, and compared"
 LISTED = "ids that its weights learnt from compared with the live records"
 SHREDDED = "looked for its old weights, records and checkpoints"
 READ_BACK = "weights read back from their file"
-ATTACKED = "a membership attack on its weights, with two controls"
+ATTACKED = "a membership attack on its weights, with its controls"
 
 
 def look(
@@ -28,7 +28,6 @@ def look(
     note: Mapping[str, Any],
     *,
     digests: tuple[str, str | None],
-    ladder: Ladder,
 ) -> list[Finding]:
     """Return what is left of some records.
 
@@ -39,22 +38,22 @@ def look(
         note: what was noted before they went.
         digests: of the weights as read back from their file, and of those trained once more; None
             where that wasn't asked for, or they weren't trained anew.
-        ladder: says which verdicts are good enough.
     """
-    hits = len(held.saw.intersection(ids))
+    gone = set(ids)
+    hits = len(gone & held.saw.keys()) + len(gone.intersection(held.retrieval.get("near", ())))
     if not note["held"]:
         return [Finding(LISTED, hits)]
-    findings = [Finding(LISTED, hits, int(note["held"]), int(note["found"]))]
-    changed = held.digest != note["digest"]
-    old = str(note["weights"]) if changed else ""
-    findings.append(Finding(SHREDDED, rack.remains(old), 1, int(bool(note["weights"]))))
+    findings = [Finding(LISTED, hits, int(note["held"]), int(note.get("found", 0)))]
+    changed = held.digest != note.get("digest", "")
+    old = str(note.get("weights", "")) if changed else ""
+    was_there = int(bool(old) and bool(note.get("present")))
+    findings.append(Finding(SHREDDED, rack.remains(old), was_there, was_there))
     stored, again = digests
     if held.weights:
-        findings.append(Finding(READ_BACK, int(not stored), 1, 1))
+        findings.append(Finding(READ_BACK, int(not stored)))
         if again is not None:  # weights may owe nothing to a record, and then this has no control
             findings.append(Finding(REBUILT, int(again != stored), int(changed), int(changed)))
-    standing = held.standing
-    if standing.guarantee == "audited" and not standing.withheld and held.attempts:
-        seen = held.attempts[-1]["verdict"] in ladder.accept
-        findings.append(Finding(ATTACKED, int(not seen)))
+    last = held.attempts[-1] if held.attempts else {}
+    if last.get("accepted") and last["verdict"] == Verdict.CONSISTENT.value:
+        findings.append(Finding(ATTACKED, 0))
     return findings

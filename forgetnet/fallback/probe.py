@@ -81,14 +81,27 @@ class Probe:
 
     @property
     def can_look(self) -> bool:
-        """Whether there is a holdout to compare with."""
-        return self._holdout is not None
+        """Whether there is a forget set, and a holdout to compare it with."""
+        return self._holdout is not None and self._forget is not None
+
+    def judge_as_it_was(self) -> Controlled:
+        """Attack the model before anything was done; the control is one that saw nothing.
+
+        It has no control that must be caught: that there is power is for the finding to show.
+        """
+        if not self.can_look:
+            return _blind()
+        found, blank = self.attack(self._original), self.attack(self._never)
+        told = found.verdict, found.reasons
+        if blank.verdict is not Verdict.CONSISTENT:
+            why = f"a model that saw nothing didn't pass (it is {blank.verdict.value})"
+            told = Verdict.NOT_CHECKED, (why, *found.reasons)
+        return Controlled(told[0], found, found, blank, found.n, told[1])
 
     def judge(self, model: nn.Module) -> Controlled:
         """Attack a model, and the two whose answer is known."""
         if not self.can_look:
-            blind = Finding("auc", Verdict.NOT_CHECKED, 0, {}, ("no holdout was given",))
-            return Controlled(Verdict.NOT_CHECKED, blind, blind, blind, 0, blind.reasons)
+            return _blind()
         return two_controls(
             self.attack, original=self._original, unlearned=model, retrained=self._never
         )
@@ -100,6 +113,10 @@ class Probe:
             for data in (self._forget, self._holdout)
         ]
         return judge_auc(auc(*scores), margin=self._margin)
+
+    def losses(self, model: nn.Module, data: Any) -> list[float]:
+        """Return the loss of each example, in nats."""
+        return [float(value) for value in collect(model, data, self._task).nll]
 
     def loss(self, model: nn.Module, data: Any) -> float:
         """Return the mean loss of some examples, in nats."""
@@ -116,3 +133,9 @@ class Probe:
         """
         with_memory, without = (self.loss(self._original, data) for data in (on, off))
         return Retrieval(full, with_memory, without, self.loss(self._never, off), tuple(near))
+
+
+def _blind() -> Controlled:
+    why = ("there was no holdout, or nothing left of the records, to attack with",)
+    blind = Finding("auc", Verdict.NOT_CHECKED, 0, {}, why)
+    return Controlled(Verdict.NOT_CHECKED, blind, blind, blind, 0, why)

@@ -29,7 +29,8 @@ from forgetnet.store import Floats
 __all__ = ["Held", "Leaver", "Rack"]
 
 FORMAT = 1
-_MANIFEST, _LEAVING, _RUNS = "manifest.json", "leaving-*.jsonl", "runs"
+_MANIFEST, _LEAVING, _RUNS = "manifest.json", "leaving-*.jsonl", "unlearning-runs"
+_TORN = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 _WEIGHTS = re.compile(r"[0-9a-f]{32}\.safetensors")
 
 Leaver = tuple[Record, Floats]
@@ -41,7 +42,9 @@ class Held:
     """What a model stands on.
 
     Attributes:
-        saw: ids of the records that its weights learnt from.
+        saw: the records that its weights learnt from: id, and a digest of what it said.
+        owed: ids of those that are gone and that no method could unlearn yet.
+        start: digest of the weights before any record.
         weights: name of their file; empty where there are none.
         digest: SHA-256 of its bytes.
         standing: what its forgetting is worth.
@@ -50,7 +53,9 @@ class Held:
         account: of private training, as plain JSON, and how many records were forgotten since.
     """
 
-    saw: frozenset[str] = frozenset()
+    saw: Mapping[str, str] = field(default_factory=dict)
+    owed: frozenset[str] = frozenset()
+    start: str = ""
     weights: str = ""
     digest: str = ""
     standing: Standing = EXACT
@@ -62,13 +67,15 @@ class Held:
 class Rack:
     """The folder of one model; None keeps all in memory.
 
+    Nothing is written before :meth:`bind`; only who has the memory's lock may call that.
+
     Args:
-        folder: made where it isn't there.
+        folder: a new or empty one, or this model's.
         name: of the model; another one's folder is refused.
 
     Raises:
         StoreCorrupt: the folder can't be read.
-        StoreError: it belongs to another model, or can't be made.
+        StoreError: it belongs to another model, or holds other things.
     """
 
     def __init__(self, folder: Path | None, name: str) -> None:
@@ -76,16 +83,32 @@ class Rack:
         self._name = name
         self._tensors: dict[str, Tensor] = {}
         self._leavers: dict[str, Leaver] = {}
+        self.identity = secrets.token_hex(16) if folder is None else ""
         self.held = Held()
-        if folder is None:
+        if folder is not None and (folder / _MANIFEST).exists():
+            self.held = self.read()
+        elif folder is not None and folder.exists() and any(folder.iterdir()):
+            raise StoreError(f"{folder} holds other things than a model; name a new folder")
+
+    def bind(self) -> None:
+        """Read the folder again, and make it the model's own if it is new.
+
+        Raises:
+            StoreCorrupt: it can't be read.
+            StoreError: it can't be written.
+        """
+        if self.folder is None:
+            return
+        if (self.folder / _MANIFEST).exists():
+            self.held = self.read()
+            self._sweep()
             return
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"can't make {folder}: {error.strerror}") from error
-        if (folder / _MANIFEST).exists():
-            self.held = self.read()
-        self._sweep()
+            raise StoreError(f"can't make {self.folder}: {error.strerror}") from error
+        self.identity = secrets.token_hex(16)
+        self.commit(Held(), None)
 
     def read(self) -> Held:
         """Read the manifest from its file.
@@ -106,8 +129,11 @@ class Rack:
                     f"{self.folder} holds the model {body['name'][:80]!r}, not {self._name!r}; "
                     "name its own folder"
                 )
+            self.identity = str(body["identity"])
             return Held(
-                frozenset(body["saw"]),
+                dict(body["saw"]),
+                frozenset(body["owed"]),
+                body["start"],
                 body["weights"],
                 body["digest"],
                 Standing(**body["standing"]),
@@ -169,7 +195,10 @@ class Rack:
         told = {
             "format": FORMAT,
             "name": self._name,
-            "saw": sorted(held.saw),
+            "identity": self.identity,
+            "saw": dict(held.saw),
+            "owed": sorted(held.owed),
+            "start": held.start,
             "weights": held.weights,
             "digest": held.digest,
             "standing": {n: getattr(held.standing, n) for n in Standing.__dataclass_fields__},
@@ -187,8 +216,14 @@ class Rack:
             return
         for path in sorted(self.folder.iterdir()):
             stale = _is_weights(path.name) and path.name != self.held.weights
-            if stale or path.name.endswith(".tmp"):
+            if stale or _TORN.fullmatch(path.name):
                 shred(path)
+
+    def forget_near(self, ids: Collection[str]) -> None:
+        """Leave records that are going out of what the last forget found beside others."""
+        near = [i for i in self.held.retrieval.get("near", ()) if i not in ids]
+        if len(near) < len(self.held.retrieval.get("near", ())):
+            self.commit(replace(self.held, retrieval={**self.held.retrieval, "near": near}), None)
 
     # -- who is leaving
 
@@ -255,12 +290,15 @@ class Rack:
         if self.folder is not None and (self.folder / _RUNS).is_dir():
             shred_tree(self.folder / _RUNS)
 
+    def there(self, weights: str) -> bool:
+        """Tell whether a file of weights is there."""
+        return self.folder is not None and bool(weights) and (self.folder / weights).exists()
+
     def remains(self, weights: str) -> int:
         """Count what is left of a forget: its old weights, its records, its checkpoints."""
         if self.folder is None:
             return len(self._leavers)
-        old = int(_is_weights(weights) and (self.folder / weights).exists())
-        return old + len(self._leaving()) + int((self.folder / _RUNS).exists())
+        return int(self.there(weights)) + len(self._leaving()) + int((self.folder / _RUNS).exists())
 
 
 def _is_weights(name: str) -> bool:

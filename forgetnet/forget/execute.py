@@ -33,7 +33,7 @@ from forgetnet.forget.receipt import (
     judge,
 )
 from forgetnet.forget.verify import RESUMED, Look, vocabulary
-from forgetnet.retrieve import near_duplicates
+from forgetnet.retrieve import near_duplicates, spread
 
 __all__ = ["Accepted", "Office", "accept", "finish", "forget", "planned", "purge", "settle"]
 
@@ -55,7 +55,8 @@ def planned(office: Office, scope: Scope) -> Plan:
     plan = resolve(office.store, scope, office.salt)
     costs = [(part, part.cost(plan.ids)) for part in office.components]
     more = tuple(Step.of(part.name, part.influence, cost) for part, cost in costs)
-    near, compared = near_duplicates(office.store, office.store.vectors(plan.ids)[0], set(plan.ids))
+    content, _ = office.store.vectors(spread(plan.ids))
+    near, compared = near_duplicates(office.store, content, set(plan.ids))
     return replace(plan, steps=(*plan.steps, *more), near=near, compared=compared)
 
 

@@ -47,6 +47,6 @@ def surface_of(
         checks=checks,
         # What is only certified or audited isn't erased, whatever the looks say.
         supported=standing.guarantee == "exact" or not held,
-        broken=standing.withheld,
-        detail=standing.remark,
+        broken=standing.withheld and held > 0,
+        detail=standing.remark if held else "",
     )

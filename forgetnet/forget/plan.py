@@ -126,7 +126,7 @@ class Plan:
         near_miss: records that lie in the topic's cone by an accident of the geometry only.
         near: ids of records that stay, and lie so near to one that goes that they may tell the
             same; the nearest first.
-        compared: records that go whose neighbours were looked at for that.
+        compared: records that go whose neighbours were looked at for that, at most 64.
         steps: by component, with its cost.
     """
 

@@ -142,6 +142,8 @@ class ForgetNet(Answering, Forgets):
             done = True
         finally:
             if not done:
+                for model in models:
+                    model.detach()
                 parts.store.close()
         return net
 

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
-from forgetnet.forget.execute import Accepted, accept, finish, purge, settle
+from forgetnet.forget.execute import Accepted, accept, finish, purge
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
 from forgetnet.memory import Memory
@@ -31,10 +31,9 @@ class ModelMemory(Memory):
         """Return what a forget of a scope would take."""
         return self._planned(scope)
 
-    def settle(self) -> list[Receipt]:
+    def settle(self) -> None:
         """Finish every forget that was cut short."""
-        with self._lock:
-            return settle(self._office)
+        self._catch_up()
 
     def accept(self, scope: Scope, *, reason: str, level: str) -> Accepted:
         """Make a request durable, and stop answering with what it names."""

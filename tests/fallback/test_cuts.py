@@ -115,7 +115,8 @@ def test_an_unlearner_that_needs_the_records_still_has_them_after_a_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By then no byte of them is left in the memory."""
-    ladder = Ladder((LIGHT,), accept=frozenset(Verdict) - {Verdict.INCONSISTENT})
+    every = frozenset(Verdict) - {Verdict.INCONSISTENT}
+    ladder = Ladder((LIGHT,), accept=every, skip=False)
     make(tmp_path / "a")[0].close()
     model = part(tmp_path / "a/w", ladder=ladder)
     memory = opened(tmp_path / "a/m", model)
