@@ -49,6 +49,15 @@ def _erased(erasure: Erasure) -> str:
 
 
 def _unshown(erasure: Erasure) -> str:
+    gone = [s.name for s in erasure.surfaces if s.status is SurfaceStatus.ERASED and s.count]
+    if erasure.status is SurfaceStatus.UNSUPPORTED and gone:
+        beyond = [s for s in erasure.surfaces if s.status is SurfaceStatus.UNSUPPORTED and s.count]
+        told = [f"{s.name} ({s.detail})" if s.detail else s.name for s in beyond]
+        was = "was" if erasure.total == 1 else "were"
+        return (
+            f"The signer states that {_records(erasure)} {was} erased from {_listed(gone)}, and "
+            f"that this can't be said of {_listed(told)}"
+        )
     return (
         f"This shows no erasure: {_records(erasure)} matched, and the request ended as "
         f"{erasure.status} ({_listed(erasure.reasons)})"
