@@ -98,7 +98,8 @@ def _draw_panel(axis: Any, rows: Sequence[Row], panel: _Panel) -> None:
         if spread is None:
             continue
         colour = _COLOURS[row.group]
-        ends = [[max(0.0, spread.mean - spread.low)], [max(0.0, spread.high - spread.mean)]]
+        low = max(0.0, spread.low) if panel.scale == "symlog" else spread.low
+        ends = [[max(0.0, spread.mean - low)], [max(0.0, spread.high - spread.mean)]]
         axis.errorbar(
             spread.mean, place, xerr=ends, fmt=_MARKS[row.group], color=colour, ecolor=colour,
             elinewidth=0.9, ms=4, clip_on=False,
@@ -112,3 +113,5 @@ def _draw_panel(axis: Any, rows: Sequence[Row], panel: _Panel) -> None:
     axis.tick_params(length=2)
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.margins(x=0.08)
+    if panel.scale == "symlog":  # of what is never below 0
+        axis.set_xlim(left=0.0)
