@@ -87,10 +87,9 @@ def behaves(found: Comparison) -> bool:
 def page(part: Part, found: Comparison, picture: str) -> str:
     """Write what goes into the page."""
     seeds = len(found.seeds)
-    told = f"{found.about}. {seeds} seed{'s' * (seeds > 1)}; {found.seconds / 60:.1f} minutes."
-    return "\n".join(
-        [told, "", f"![{part.title}](pictures/{picture})", "", found.to_markdown()]
-    )
+    told = f"{found.about}. {seeds} seed{'s' * (seeds > 1)}."
+    shown = f"![{part.title}](pictures/{picture})"
+    return f"{told}\n\n{shown}\n\n{found.to_markdown()}"
 
 
 def main(arguments: Sequence[str]) -> int:
