@@ -29,10 +29,16 @@ class Known(NamedTuple):
     Attributes:
         nll: (n,) -log p of the right answer, the mean over its tokens where it has several; nats.
         correct: (n,) whether the right answer is the likeliest, in all of its tokens.
+        tokens: (n,) of the right answers; 1 where there are none.
     """
 
     nll: npt.NDArray[np.float64]
     correct: npt.NDArray[np.bool_]
+    tokens: npt.NDArray[np.int64]
+
+    def likely(self) -> npt.NDArray[np.float64]:
+        """Return (n,) probabilities of the whole right answers."""
+        return np.exp(-self.nll * self.tokens)
 
 
 Ask = Callable[[str], Known]
@@ -47,7 +53,7 @@ def ask_module(model: nn.Module, data: Any, task: Task) -> Known:
     """
     found = collect(model, data, task)
     correct = _nearest(model, data, task) if found.correct is None else found.correct
-    return Known(found.nll, correct)
+    return Known(found.nll, correct, found.tokens)
 
 
 def _nearest(model: nn.Module, data: Any, task: Task) -> npt.NDArray[np.bool_]:

@@ -38,7 +38,9 @@ class Spread:
     values: tuple[float, ...]
 
     def told(self, digits: int = 2) -> str:
-        """Write the mean, and half the width of its interval."""
+        """Write the mean, and half the width of its interval if there are several values."""
+        if len(self.values) == 1:
+            return _short(self.mean, digits)
         half = max(self.high - self.mean, self.mean - self.low)
         return f"{_short(self.mean, digits)} ± {_short(half, digits)}"
 

@@ -105,4 +105,4 @@ def _known(net: ForgetNet, records: Records) -> Known:
     right = np.where(np.array(places) >= 0, shares[rows, places], 0.0)
     likely = (1.0 - _BELIEF) * right + _BELIEF * records.fallback
     correct = np.array(places) == shares.argmax(axis=1)
-    return Known(-np.log(likely) / records.tokens, correct)
+    return Known(-np.log(likely) / records.tokens, correct, records.tokens)

@@ -72,8 +72,8 @@ class Judgement:
 
 def evidence(world: World, entry: Entry, steps: Steps | None) -> Evidence:
     """Gather what a seed says of an entry."""
-    likely = np.exp(-entry.ask("forget").nll)
-    wanted = np.mean([np.exp(-twin("forget").nll) for twin in entry.twins], axis=0)
+    likely = entry.ask("forget").likely()
+    wanted = np.mean([twin("forget").likely() for twin in entry.twins], axis=0)
     forgotten, unseen = membership(world, entry.ask)
     reference = auc(*membership(world, entry.never)).value
     return Evidence(likely, wanted, forgotten, unseen, reference, entry.equal, steps)

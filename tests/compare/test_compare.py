@@ -222,6 +222,8 @@ def test_an_interval_is_student_s() -> None:
     found = spread_of(values)
     assert (found.low, found.high) == pytest.approx((low, high))
     assert spread_of([2.0, 1.0]).low == 1.0 and spread_of([2.0, 1.0]).high == 2.0
+    assert spread_of([2.0, 1.0]).told() == "1.50 ± 0.50"
+    assert spread_of([-0.001]).told() == "0.00"  # one seed has no interval
     assert math.isclose(found.mean, 0.4)
 
 

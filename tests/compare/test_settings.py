@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from forgetnet.compare.catalogue import CATALOGUE, setting_of
 from forgetnet.compare.contestants import controls
@@ -139,3 +140,20 @@ def test_a_public_model_never_saw_private_people() -> None:
     records = personas().draw(0).records
     private, never = (records[side].fallback.mean() for side in ("forget", "unseen"))
     assert private < 0.2 and abs(private - never) < 0.15  # it guesses, and no better than there
+
+
+def test_a_whole_answer_is_as_likely_as_all_of_its_words() -> None:
+    """Half of each word is much less than half of the answer, in a model as in a memory."""
+    world = World(replace(personas(), recipe=BRIEF, traced=False), 1, references=1)
+    model, data = world.family.original, world.material.sides["forget"]
+    told = world.ask(model, "forget")
+    for row, likely in zip(data[:6], told.likely()[:6], strict=True):
+        ids = torch.tensor([row["input_ids"]])
+        with torch.no_grad():
+            logs = model(ids).logits[0].double().log_softmax(-1)
+        steps = [t for t, label in enumerate(row["labels"]) if label != -100]
+        right = sum(float(logs[t - 1, row["labels"][t]]) for t in steps)
+        assert likely == pytest.approx(np.exp(right), rel=1e-3)
+    entry = designed(world, "memory")
+    assert entry.before("forget").likely().min() > 0.5
+    assert entry.ask("forget").likely().max() < 0.5
