@@ -58,18 +58,24 @@ def _classifier(stop: StopRule, layer: str, **others: Mapping[str, Any]) -> Chos
 _FAR = StopRule(forget_loss=None, retain_increase=0.2, every=2)
 _LONG = {"lr": 3e-3, "epochs": 6.0, "batch_size": 32, "max_epochs": 4}
 _RARE = {"lr": 1e-2, "epochs": 15.0, "batch_size": 32, "stop": _FAR}
-_RARELY = StopRule(forget_loss=0.6, retain_increase=0.1, every=1)
-_TALKING: Chosen = {
-    **_by_steps(
-        {"lr": 1e-3, "epochs": 30.0, "batch_size": 24, "stop": _RARELY},
-        simnpo={"forget_weight": 1.0},
-        rmu={"module": "transformer.h.1", "retain_weight": 1.0},
-        fine_tune={"lr": 3e-3, "epochs": 8.0},
-    ),
-    "scrub": {"lr": 3e-3, "epochs": 6.0, "batch_size": 24, "max_epochs": 4},
-    "ssd": {"by": "batch", "batch_size": 24, "stop": StopRule(None, 0.1)},
-    "fisher": {"by": "loop", "alpha": 1e-11, "stop": StopRule(None, 0.3)},
-}
+
+
+def _language(stop: StopRule) -> Chosen:
+    return {
+        **_by_steps(
+            {"lr": 1e-3, "epochs": 30.0, "batch_size": 24, "stop": stop},
+            simnpo={"forget_weight": 1.0},
+            rmu={"module": "transformer.h.1", "retain_weight": 1.0},
+            fine_tune={"lr": 3e-3, "epochs": 8.0},
+        ),
+        "scrub": {"lr": 3e-3, "epochs": 6.0, "batch_size": 24, "max_epochs": 4},
+        "ssd": {"by": "batch", "batch_size": 24, "stop": StopRule(None, 0.1)},
+        "fisher": {"by": "loop", "alpha": 1e-11, "stop": StopRule(None, 0.3)},
+    }
+
+
+# texts of TOFU that were never seen cost such a model about 9 nats a word
+_TOFU = _language(StopRule(forget_loss=8.0, retain_increase=0.3, every=2))
 _TOPIC: Chosen = {
     **_classifier(_FAR, "0"),
     "scrub": _LONG,
@@ -81,10 +87,10 @@ _ALL: Mapping[str, Chosen] = {
     "digits poisoned": {**_classifier(_FAR, "3"), "scrub": _LONG, "fine_tune": _RARE},
     "adult random": _classifier(StopRule(0.4, 0.2, every=1), "3"),
     "mnist class": {**_classifier(_FAR, "5"), "scrub": _LONG},
-    "personas people": _TALKING,
-    "tofu forget01": _TALKING,
-    "tofu forget05": _TALKING,
-    "tofu forget10": _TALKING,
+    "personas people": _language(StopRule(0.6, 0.1, every=1)),
+    "tofu forget01": _TOFU,
+    "tofu forget05": _TOFU,
+    "tofu forget10": _TOFU,
     "heads topic": _TOPIC,
     "clinc150 topic": _TOPIC,
 }
