@@ -133,6 +133,8 @@ class Comparison:
         seeds: that were run.
         rows: those that took part, controls first.
         unfit: those that don't apply, by name, and why: the first line of their own error.
+        tests: that told the original from a retrained model; what the others say of no difference
+            doesn't count.
         seconds: of wall time.
     """
 
@@ -142,6 +144,7 @@ class Comparison:
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
     unfit: Mapping[str, str] = field(default_factory=dict)
+    tests: tuple[str, ...] = ()
     seconds: float = 0.0
 
     def row(self, name: str) -> Row:
@@ -164,6 +167,7 @@ class Comparison:
             "seeds": list(self.seeds),
             "rows": [row.to_plain() for row in self.rows],
             "unfit": dict(self.unfit),
+            "tests": list(self.tests),
             "seconds": self.seconds,
         }
 
@@ -185,6 +189,8 @@ class Comparison:
         """Return the table in Markdown, and below it what doesn't apply and how runs ended."""
         head, *rows = self.cells()
         lines = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
+        told = ", ".join(self.tests) or "none"
+        lines += ["", f"Tests that tell the original from a retrained model: {told}."]
         if ended := [f"{row.name} ({row.note})" for row in self.rows if row.note]:
             lines += ["", f"Ended early: {'; '.join(ended)}."]
         if self.unfit:

@@ -29,6 +29,7 @@ __all__ = [
     "Judgement",
     "evidence",
     "judge",
+    "telling",
 ]
 
 LEVEL_MARGIN = 0.05
@@ -98,6 +99,20 @@ def _relearning(told: Sequence[Evidence]) -> Finding:
 
 _SIDES = ("forgotten", "unseen")
 _TESTS = {"level": _level, "membership": _membership, "relearning": _relearning}
+
+
+def telling(original: Sequence[Evidence], retrained: Sequence[Evidence]) -> tuple[str, ...]:
+    """Return the names of the tests that tell the original from a retrained model.
+
+    Raises:
+        Unsupported: scipy isn't installed.
+    """
+    found = []
+    for name, test in _TESTS.items():
+        controls = {"original": original, "retrained": retrained}
+        if two_controls(test, unlearned=retrained, **controls).verdict is not Verdict.NOT_CHECKED:
+            found.append(name)
+    return tuple(found)
 
 
 def _differs(checked: Controlled) -> bool:

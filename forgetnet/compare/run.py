@@ -14,7 +14,7 @@ from forgetnet.audit.robustness import FEWEST_SEEDS
 from forgetnet.compare.comparison import Comparison, Row, spread_of
 from forgetnet.compare.contestants import Entry, controls
 from forgetnet.compare.designed import DESIGNS, designed
-from forgetnet.compare.judge import Evidence, evidence, judge
+from forgetnet.compare.judge import Evidence, evidence, judge, telling
 from forgetnet.compare.measure import measure, relearning
 from forgetnet.compare.methods import known_methods, unlearned
 from forgetnet.compare.settings import PROVING, Setting
@@ -98,6 +98,7 @@ def run(
         tuple(seeds),
         tuple(_row(one, kept) for one in kept.values()),
         unfit,
+        telling(kept["original"].told, kept["retrained"].told),
         round(time.perf_counter() - began, 3),
     )
 

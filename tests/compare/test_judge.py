@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from forgetnet.audit.verdict import Verdict
-from forgetnet.compare.judge import Evidence, judge
+from forgetnet.compare.judge import Evidence, judge, telling
 from forgetnet.compare.measure import Steps
 
 N, SEEDS = 150, 5
@@ -66,6 +66,13 @@ def test_tests_whose_controls_do_not_behave_say_nothing() -> None:
     broken = judge(told(0.8), ORIGINAL, ORIGINAL)
     assert broken.verdict is Verdict.NOT_CHECKED
     assert any("a second retrained model didn't pass" in reason for reason in broken.reasons)
+
+
+def test_the_tests_that_can_tell_are_named() -> None:
+    assert telling(ORIGINAL, RETRAINED) == ("level", "membership", "relearning")
+    assert telling(told(0.8, known=1.0, steps=1), RETRAINED) == ("membership", "relearning")
+    assert telling(told(0.99, steps=1), RETRAINED) == ("level", "relearning")
+    assert not telling(RETRAINED, RETRAINED) and not telling(ORIGINAL, ORIGINAL)
 
 
 def test_few_examples_are_too_few() -> None:
