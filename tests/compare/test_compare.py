@@ -70,7 +70,7 @@ def test_the_original_is_found_out_and_a_retrained_model_is_not(table: Compariso
     assert original.numbers["forget_gap"].high < -1.0
     assert original.numbers["relearn"].mean < 0.2 < retrained.numbers["relearn"].mean
     assert retrained.numbers["share"].values == (1.0, 1.0, 1.0)
-    assert {"membership", "relearning"} <= set(table.tests)
+    assert {"level", "relearning"} <= set(table.tests)
 
 
 def test_forgetting_by_design_is_proven_and_as_good_as_never_having_seen(
