@@ -27,47 +27,33 @@ _QUICK = {
 """What a quick comparison is made of: settings with a request, seeds, and contestants."""
 
 
+_NAME = typer.Argument(
+    metavar="SETTING", help="digits, personas or heads; with --data, adult, mnist, tofu or clinc150."
+)
+_REQUEST = typer.Option(
+    "--request",
+    metavar="NAME",
+    help="What is to be forgotten: random, class or poisoned of a table; forget01, forget05 or "
+    "forget10 of tofu.",
+)
+_SEEDS = typer.Option("--seeds", metavar="N", min=1, help="How many seeds, from 0 on.")
+_METHODS = typer.Option("--methods", metavar="NAME", help="Only this contestant; may be repeated.")
+_SHORT = typer.Option("--quick", help="Digits and made-up people, few seeds: under three minutes.")
+_AUDIT = typer.Option("--audit", help="Audit each model of the first seed, too: much slower.")
+_DATA = typer.Option("--data", metavar="PATH", help="Folder of the data set, or of several.")
+_PLOT = typer.Option("--plot", metavar="FILE", help="Draw it, too, as .png, .svg or .pdf.")
+
+
 def compare(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="SETTING",
-            help="digits, personas or heads; with --data, adult, mnist, tofu or clinc150.",
-        ),
-    ] = "digits",
+    name: Annotated[str, _NAME] = "digits",
     *,
-    request: Annotated[
-        str | None,
-        typer.Option(
-            "--request",
-            metavar="NAME",
-            help="What is to be forgotten: random, class or poisoned of a table; forget01, "
-            "forget05 or forget10 of tofu.",
-        ),
-    ] = None,
-    seeds: Annotated[
-        int, typer.Option("--seeds", metavar="N", min=1, help="How many seeds, from 0 on.")
-    ] = 5,
-    methods: Annotated[
-        list[str] | None,
-        typer.Option("--methods", metavar="NAME", help="Only this contestant; may be repeated."),
-    ] = None,
-    quick: Annotated[
-        bool,
-        typer.Option("--quick", help="Digits and made-up people, few seeds: under three minutes."),
-    ] = False,
-    audit: Annotated[
-        bool,
-        typer.Option("--audit", help="Audit each model of the first seed, too: much slower."),
-    ] = False,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="PATH", help="Folder of the data set, or of several."),
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw it, too, as .png, .svg or .pdf."),
-    ] = None,
+    request: Annotated[str | None, _REQUEST] = None,
+    seeds: Annotated[int, _SEEDS] = 5,
+    methods: Annotated[list[str] | None, _METHODS] = None,
+    quick: Annotated[bool, _SHORT] = False,
+    audit: Annotated[bool, _AUDIT] = False,
+    data: Annotated[Path | None, _DATA] = None,
+    plot: Annotated[Path | None, _PLOT] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare forgetting by design with unlearning in weights, beside retraining.
