@@ -28,7 +28,8 @@ _QUICK = {
 
 
 _NAME = typer.Argument(
-    metavar="SETTING", help="digits, personas or heads; with --data, adult, mnist, tofu or clinc150."
+    metavar="SETTING",
+    help="digits, personas or heads; with --data, adult, mnist, tofu or clinc150.",
 )
 _REQUEST = typer.Option(
     "--request",
