@@ -62,7 +62,7 @@ def draw(comparison: Comparison, path: Path) -> None:
             "matplotlib isn't installed: pip install 'forget-by-design[notebooks]'"
         ) from error
     rows = [row for group in _COLOURS for row in comparison.rows if row.group == group]
-    panels = [p for p in _PANELS if any(p.number in row.numbers for row in rows)]
+    panels = [p for p in _PANELS if any(_says(row, p) for row in rows)]
     with rc_context(_STYLE):
         size = (1.6 + 1.65 * len(panels), 1.3 + 0.19 * len(rows))
         figure = Figure(figsize=size, layout="constrained")
@@ -75,6 +75,12 @@ def draw(comparison: Comparison, path: Path) -> None:
         # without the date, so that equal figures have equal bytes
         dated = {"Date": None} if path.suffix == ".svg" else None
         figure.savefig(path, dpi=100, metadata=dated)
+
+
+def _says(row: Row, panel: _Panel) -> bool:
+    """Tell whether a number is there, and isn't 0."""
+    spread = row.numbers.get(panel.number)
+    return spread is not None and spread.mean != 0.0
 
 
 def _title(comparison: Comparison) -> str:
