@@ -60,10 +60,10 @@ _LONG = {"lr": 3e-3, "epochs": 6.0, "batch_size": 32, "max_epochs": 4}
 _RARE = {"lr": 1e-2, "epochs": 15.0, "batch_size": 32, "stop": _FAR}
 
 
-def _language(stop: StopRule) -> Chosen:
+def _language(stop: StopRule, lr: float = 1e-3, epochs: float = 30.0) -> Chosen:
     return {
         **_by_steps(
-            {"lr": 1e-3, "epochs": 30.0, "batch_size": 24, "stop": stop},
+            {"lr": lr, "epochs": epochs, "batch_size": 24, "stop": stop},
             simnpo={"forget_weight": 1.0},
             rmu={"module": "transformer.h.1", "retain_weight": 1.0},
             fine_tune={"lr": 3e-3, "epochs": 8.0},
@@ -74,8 +74,8 @@ def _language(stop: StopRule) -> Chosen:
     }
 
 
-# texts of TOFU that were never seen cost such a model about 9 nats a word
-_TOFU = _language(StopRule(forget_loss=8.0, retain_increase=0.3, every=2))
+# texts of TOFU that were never seen cost such a model about 9 nats a word; seen on seed 0
+_TOFU = _language(StopRule(8.0, 0.5, every=2), lr=3e-4, epochs=60.0)
 _TOPIC: Chosen = {
     **_classifier(_FAR, "0"),
     "scrub": _LONG,
