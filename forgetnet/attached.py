@@ -95,6 +95,11 @@ def attach(
     known = {} if settings is None else dict(settings.models)
     for model in models:
         _check_same(model, known.get(model.name))
+        if root is not None and model.folder and root in (model.folder, *model.folder.parents):
+            raise StoreError(
+                f"the folder of the model {model.name} lies in the memory's, {root}; no receipt "
+                "could tell its files from strays. Give it a folder of its own elsewhere"
+            )
     attached: list[Attachable] = []
     done = False
     try:

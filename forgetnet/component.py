@@ -10,6 +10,7 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Protocol
 
 from forgetnet.store import Store
@@ -184,6 +185,11 @@ class Attachable(Component, Protocol):
     @property
     def identity(self) -> str:
         """A random name of this very model, wherever it lies; empty before it is attached."""
+        ...
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its files are; None in memory."""
         ...
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from forgetnet.cli.options import AsJson
 from forgetnet.cli.voice import Voice
-from forgetnet.errors import InvalidRecord
+from forgetnet.errors import InvalidRecord, Unsupported
 
 if TYPE_CHECKING:
     from forgetnet.compare import Comparison
@@ -69,6 +70,8 @@ def compare(
     wanted = {name: (request, seeds, methods)} if not quick else dict(_QUICK)
     if quick and (request or methods or data or name != "digits"):
         raise InvalidRecord("--quick has settings of its own; leave the others out")
+    if plot and importlib.util.find_spec("matplotlib") is None:
+        raise Unsupported("matplotlib isn't installed: pip install 'forget-by-design[notebooks]'")
     found = []
     for each, (what, count, some) in wanted.items():
         setting = setting_of(each, what, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
@@ -38,9 +39,21 @@ class Level(StrEnum):
     FULL = "full"
 
 
+def _can_write(path: Path | None) -> Path | None:
+    """Refuse a file that can't be written, before anything is erased."""
+    if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
+        raise typer.BadParameter(f"can't write the file {path}: make its folder first")
+    return path
+
+
 ReceiptFile = Annotated[
     Path | None,
-    typer.Option("--receipt", metavar="FILE", help="Also write the receipt to this file."),
+    typer.Option(
+        "--receipt",
+        metavar="FILE",
+        help="Also write the receipt to this file.",
+        callback=_can_write,
+    ),
 ]
 OpeningsFile = Annotated[
     Path | None,
@@ -48,6 +61,7 @@ OpeningsFile = Annotated[
         "--openings",
         metavar="FILE",
         help="Write the openings, which show what the receipt is about; personal data.",
+        callback=_can_write,
     ),
 ]
 

@@ -11,6 +11,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
 from forgetnet.fallback.ladder import Ladder, by_account, predict
 from forgetnet.fallback.looks import look
 from forgetnet.fallback.means import Bout, Means, digests, without
-from forgetnet.fallback.rack import Held, Leaver, Rack
+from forgetnet.fallback.rack import Held, Leaver, Rack, Racked
 from forgetnet.fallback.rows import Rows, live_rows, with_context
 from forgetnet.fallback.standings import DROPPED, TRAINED
 from forgetnet.record import canonical_json, id_hash
@@ -41,7 +42,7 @@ _TRIES = 8
 _CPU = torch.device("cpu")
 
 
-class Entangled:
+class Entangled(Racked):
     """A module whose weights learnt from a memory's records.
 
     Attach it with ``Memory.open(path, models=[...])``; then every forget of that memory unlearns
@@ -83,8 +84,8 @@ class Entangled:
     ) -> None:
         self.name = name
         self._rack = Rack(None if folder is None else Path(folder).expanduser().resolve(), name)
-        full = ladder.for_model(build, train, seed)
-        self._means = Means(build, train, examples, full, task, holdout, seed)
+        means = Means(build, train, examples, ladder, task, holdout, seed)
+        self._means = means.with_ladder(ladder)
         self._neighbours = neighbours
         self._store: Store | None = None
         self._lock = threading.RLock()
@@ -96,16 +97,6 @@ class Entangled:
         self._again: dict[str, str] = {}
 
     # -- attached to a memory
-
-    @property
-    def identity(self) -> str:
-        """A random name of this very model; empty before it is attached."""
-        return self._rack.identity
-
-    @property
-    def taught(self) -> bool:
-        """Whether its weights learnt from records."""
-        return bool(self._rack.held.saw)
 
     def attach(self, store: Store, lock: threading.RLock) -> None:
         """Follow a store; see :class:`forgetnet.component.Attachable`.
@@ -144,9 +135,7 @@ class Entangled:
         with self._lock:
             store, before, owed = self._attached(), self._rack.held, set(self._owed)
             live = {record.id for record in store.scan()} if ids is None else set(ids)
-            if not live or (missing := live - store.get(sorted(live)).keys()):
-                what = f"{len(missing)} of the records aren't live" if live else "no record is live"
-                raise InvalidRecord(f"{what}; add them to the memory first")
+            self._check_live(live)
             rows = live_rows(store, live)
         start, module = self._means.train_on(rows)
         with self._lock:
@@ -179,19 +168,22 @@ class Entangled:
         """
         with self._lock:
             store, before = self._attached(), self._rack.held
-            if not ids or (missing := set(ids) - store.get(list(ids)).keys()):
-                what = f"{len(missing)} of them aren't live" if ids else "there are none"
-                raise InvalidRecord(f"say which live records the weights learnt from; {what}")
+            self._check_live(set(ids))
             if self._owed and not fresh:
                 raise StoreError(
-                    f"the model {self.name} owes a forget; give it a ladder that ends in Retrain "
-                    "and call retry, or adopt weights with fresh=True that never saw those records"
+                    f"the model {self.name} owes a forget; call retry with a ladder that ends in "
+                    "Retrain, or adopt weights with fresh=True that never saw those records"
                 )
             start = self._means.check(module)
             account = {} if private is None else {**private.to_plain(), "forgotten": 0}
             standing = EXACT if fresh or not before.saw else before.standing
             saw = digests(live_rows(store, set(ids)))
             self._replace(Held(saw, start=start, standing=standing, account=account), module)
+
+    def _check_live(self, ids: set[str]) -> None:
+        if not ids or (missing := ids - self._attached().get(sorted(ids)).keys()):
+            what = f"{len(missing)} of the records aren't live" if ids else "no record is live"
+            raise InvalidRecord(f"{what}; say which of the memory's records teach the weights")
 
     def _replace(self, held: Held, module: nn.Module) -> None:
         self._rack.commit(held, snapshot_of(module))
@@ -209,8 +201,8 @@ class Entangled:
             if self._owed or self.standing.withheld:
                 raise StoreError(
                     f"the model {self.name} still holds {len(self._owed)} records that are to be "
-                    "forgotten, and answers nothing until then; give it a ladder that ends in "
-                    "Retrain and call retry, or fit it anew"
+                    "forgotten, and answers nothing until then; call retry with a ladder that ends "
+                    "in Retrain, or fit it anew"
                 )
             if self._module is None:
                 if not self._rack.held.weights:
@@ -220,16 +212,6 @@ class Entangled:
 
     def _loaded(self) -> nn.Module:
         return self._means.loaded(self._rack.load())
-
-    @property
-    def attempts(self) -> Sequence[Mapping[str, Any]]:
-        """What the last forget tried, and what the audit said."""
-        return self._rack.held.attempts
-
-    @property
-    def retrieval(self) -> Mapping[str, Any]:
-        """What the last forget found with the memory and without; see ``Retrieval``."""
-        return self._rack.held.retrieval
 
     def _attached(self) -> Store:
         if self._store is None:
@@ -257,8 +239,8 @@ class Entangled:
     def digest(self) -> str:
         """Hash the weights, whom they saw, and what their forgetting is worth."""
         held = self._rack.held
-        weights = state_digest(self._loaded()) if held.weights else ""
-        body = [weights, sorted(held.saw), held.standing.guarantee]
+        body = [state_digest(self._loaded()) if held.weights else "", sorted(held.saw)]
+        body.append(held.standing.guarantee)
         return hashlib.sha256(canonical_json(body).encode()).hexdigest()
 
     def cost(self, ids: Collection[str]) -> Cost:
@@ -277,8 +259,10 @@ class Entangled:
                 return Cost(action, len(leaving), guarantee="certified")
             rows = live_rows(store, leaving & store.get(sorted(leaving)).keys())
             given = self._loaded(), self._means.examples(rows), self._means.task
-            kept = lambda: self._means.examples(live_rows(store, rest))  # noqa: E731 # perhaps not asked
-            return predict(self._means.ladder, given, kept, rest)
+            return predict(self._means.ladder, given, partial(self._kept, rest), rest)
+
+    def _kept(self, rest: Collection[str]) -> Any:
+        return self._means.examples(live_rows(self._attached(), rest))
 
     def before(self, ids: Collection[str]) -> dict[str, Any]:
         """Keep the records that are to be unlearnt; note what is known of them now."""
@@ -303,10 +287,11 @@ class Entangled:
             self._owed |= self._rack.held.saw.keys() & set(ids)
             self._module = None if self._owed else self._module
 
-    def retry(self) -> Standing:
-        """Climb the ladder once more for what could not be unlearnt before."""
+    def retry(self, ladder: Ladder | None = None) -> Standing:
+        """Climb a ladder, by default the same, for what could not be unlearnt before."""
         with self._lock:
             self._attached()
+            self._means = self._means if ladder is None else self._means.with_ladder(ladder)
             self._tried = frozenset()
         self.forget(())
         return self.standing
@@ -382,8 +367,7 @@ class Entangled:
         made, rung = self._anew
         if made not in self._again:
             with self._lock:
-                rows = live_rows(self._attached(), self._rack.held.saw.keys())
-            data = self._means.examples(rows)
+                data = self._kept(self._rack.held.saw.keys())
             anew = rung.unlearn(self._loaded(), None, data, task=self._means.task).model
             self._again = {made: state_digest(anew)}
 

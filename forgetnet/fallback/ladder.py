@@ -40,7 +40,7 @@ class Ladder:
         rungs: the unlearners; a ``Retrain`` without ``build=`` gets that of the model.
         accept: verdicts of the audit with which an approximate method is good enough. An exact or
             certified one needs none.
-        margin: of the attack's AUC around 0.5 that counts as no difference.
+        margin: of the attack's AUC around 0.5, and of mean probabilities, that counts as none.
         skip: leave weights as they are where the audit shows, by ``accept``, that they don't tell
             the records apart even before anything was done.
         epsilon, delta: for weights that were trained privately: up to what they are good enough as
@@ -271,7 +271,8 @@ def _attempt(
         verdict, reasons, good = Verdict.PROVEN, tuple(result.notes), result.stopped == "done"
     else:
         found = case.probe.judge(result.model)
-        verdict, reasons = found.verdict, (*found.reasons, *_demoted(result.guarantee, claimed))
+        less = _demoted(result.guarantee, claimed)
+        verdict, reasons = found.verdict, (*found.reasons, *less, *result.notes)
         good = result.stopped in _ENDED
         good = good and (claimed == "certified" or verdict in ladder.accept)
     told = rung.name, claimed, result.stopped, verdict, reasons

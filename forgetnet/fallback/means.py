@@ -80,6 +80,16 @@ class Means:
     holdout: Any
     seed: int
 
+    def with_ladder(self, ladder: Ladder) -> Means:
+        """Return it with another ladder, whose retraining learns what this model is made with.
+
+        Raises:
+            InvalidRecord: it is none.
+        """
+        if not isinstance(ladder, Ladder):
+            raise InvalidRecord("ladder= is a Ladder, such as Ladder((NPO(), Retrain()))")
+        return replace(self, ladder=ladder.for_model(self.build, self.train, self.seed))
+
     def blank(self) -> nn.Module:
         """Build the module as it was before any record."""
         return fresh_model(self.build, self.seed, _CPU)

@@ -1,7 +1,7 @@
 """Whether weights still tell forgotten records from ones that they never saw.
 
-A membership attack by loss, with its controls: the model as it was must be caught, and one that
-never saw anything must not. Knows nothing of how weights were changed.
+A membership attack by loss, its rank and its level, with its controls: the model as it was must be
+caught, and one that never saw anything must not. Knows nothing of how weights were changed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import numpy as np
 from torch import nn
 
 from forgetnet.audit.controls import Controlled, two_controls
+from forgetnet.audit.equivalence import tost
 from forgetnet.audit.membership import auc, judge_auc
 from forgetnet.audit.scores import loss_scores
-from forgetnet.audit.verdict import Finding, Verdict
+from forgetnet.audit.verdict import Finding, Verdict, overall
 from forgetnet.unlearn.collect import collect
 from forgetnet.unlearn.task import Task
 
@@ -62,7 +63,8 @@ class Probe:
         task: what kind of data it is.
         original: the model as it was.
         never: a model that saw nothing.
-        margin: of the AUC around 0.5 that counts as no difference.
+        margin: of the AUC around 0.5, and of mean probabilities of what is right, that counts as
+            no difference.
     """
 
     def __init__(
@@ -107,12 +109,24 @@ class Probe:
         )
 
     def attack(self, model: nn.Module) -> Finding:
-        """Say whether losses tell the forget set from the holdout."""
-        scores = [
+        """Say whether losses tell the forget set from the holdout, by rank or by level.
+
+        Ranks alone don't see that one set is known well and the other in part; the level is the
+        mean of exp(-loss), the probability of what is right.
+        """
+        losses = [
             loss_scores(collect(model, data, self._task).nll)
             for data in (self._forget, self._holdout)
         ]
-        return judge_auc(auc(*scores), margin=self._margin)
+        rank = judge_auc(auc(*losses), margin=self._margin)
+        if min(map(len, losses)) < 2:
+            return rank
+        likely = [np.exp(-loss) for loss in losses]
+        level = tost(*likely, margin=self._margin, paired=False).finding
+        both = (rank, level)
+        numbers = {f"{f.name} {n}": v for f in both for n, v in f.numbers.items()}
+        reasons = tuple(reason for f in both for reason in f.reasons)
+        return Finding("loss", overall(both), min(f.n for f in both), numbers, reasons)
 
     def losses(self, model: nn.Module, data: Any) -> list[float]:
         """Return the loss of each example, in nats."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from forgetnet.files import shred, shred_tree, write_durable
 from forgetnet.record import Record
 from forgetnet.store import Floats
 
-__all__ = ["Held", "Leaver", "Rack"]
+__all__ = ["Held", "Leaver", "Rack", "Racked"]
 
 FORMAT = 1
 _MANIFEST, _LEAVING, _RUNS = "manifest.json", "leaving-*.jsonl", "unlearning-runs"
@@ -299,6 +299,37 @@ class Rack:
         if self.folder is None:
             return len(self._leavers)
         return int(self.there(weights)) + len(self._leaving()) + int((self.folder / _RUNS).exists())
+
+
+class Racked:
+    """Something whose state lies on a rack, and what may be asked of that."""
+
+    _rack: Rack
+
+    @property
+    def identity(self) -> str:
+        """A random name of this very model; empty before it is attached."""
+        return self._rack.identity
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its files are."""
+        return self._rack.folder
+
+    @property
+    def taught(self) -> bool:
+        """Whether its weights learnt from records."""
+        return bool(self._rack.held.saw)
+
+    @property
+    def attempts(self) -> Sequence[Mapping[str, Any]]:
+        """What the last forget tried, and what the audit said."""
+        return self._rack.held.attempts
+
+    @property
+    def retrieval(self) -> Mapping[str, Any]:
+        """What the last forget found with the memory and without; see ``Retrieval``."""
+        return self._rack.held.retrieval
 
 
 def _is_weights(name: str) -> bool:

@@ -158,6 +158,11 @@ class ForgetNet(Answering, Forgets):
             raise StoreCorrupt(f"{path} holds no model; make one with ForgetNet.open")
         return cls.open(path, **settings)
 
+    @property
+    def public_key(self) -> bytes:
+        """The public key that verifies this model's receipts, as PEM."""
+        return self._memory.public_key
+
     def __enter__(self) -> Self:
         return self
 

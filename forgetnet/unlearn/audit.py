@@ -176,7 +176,7 @@ def _sameness(models: _Cast, digests: _Cast, seen: _Cast) -> Finding | None:
         )
         if digest == digests.unlearned
     ]
-    if others:
+    if others and digests.unlearned != digests.original:
         return next((f for f in others if f.verdict is Verdict.PROVEN), others[0])
     if digests.unlearned != digests.original:
         return None

@@ -68,7 +68,7 @@ def test_what_can_not_be_is_refused(tmp_path: Path) -> None:
         memory.add(records(("ann",)))
         with pytest.raises(InvalidRecord, match="1 of the records aren't live"):
             model.fit(["ann-0", "nobody"])
-        with pytest.raises(InvalidRecord, match="say which live records"):
+        with pytest.raises(InvalidRecord, match="no record is live"):
             model.adopt([], house.build())
         model.adopt(ANN, house.build())
         assert model.holds(ANN) == len(ANN)
@@ -76,6 +76,8 @@ def test_what_can_not_be_is_refused(tmp_path: Path) -> None:
         part(tmp_path / "w", name="tail")
     with pytest.raises(StoreError, match="learnt from another memory"):
         opened(tmp_path / "m2", model)
+    with pytest.raises(StoreError, match="lies in the memory's"):
+        opened(tmp_path / "m", part(tmp_path / "m" / "inside", name="inside"))
     with pytest.raises(StoreError, match="another model called head"):
         opened(tmp_path / "m", part(tmp_path / "typo"))
     young = part(None, name="young")
