@@ -1,6 +1,6 @@
 """The methods' settings, by setting: chosen by hand, and seen here.
 
-Of digits and personas on the data of seed 100; of the others with a look, as docs/comparison.md says.
+Of digits and personas on the data of seed 100; of the others as docs/comparison.md says.
 
 The library's own defaults are for large models and stop at the loss of guessing, which small
 models pass at once. Here ascent stops at about the loss that examples have which were never seen,
