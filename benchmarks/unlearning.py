@@ -54,9 +54,9 @@ PARTS = {
         Part("digits", "poisoned"),
         Part("personas", "people"),
         Part("heads", "topic"),
-        Part("adult", "random", seeds=3),
-        Part("mnist", "class", seeds=3),
-        Part("clinc150", "topic", seeds=3),
+        Part("adult", "random"),
+        Part("mnist", "class"),
+        Part("clinc150", "topic"),
         Part("tofu", "forget01", seeds=1, references=1),
     )
 }
