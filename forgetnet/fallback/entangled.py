@@ -22,7 +22,7 @@ from forgetnet.component import EXACT, Cost, Finding, Influence, Standing
 from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
 from forgetnet.fallback.ladder import Ladder, by_account, predict
 from forgetnet.fallback.looks import look
-from forgetnet.fallback.means import Bout, Means, digests, without
+from forgetnet.fallback.means import Bout, Means, Outcome, digests, without
 from forgetnet.fallback.rack import Held, Leaver, Rack, Racked
 from forgetnet.fallback.rows import Rows, live_rows, with_context
 from forgetnet.fallback.standings import DROPPED, TRAINED
@@ -109,9 +109,7 @@ class Entangled(Racked):
         self._rack.bind()
         self._store, self._lock = store, lock
         held = self._rack.held
-        # A record that was taken out and put in anew with other words is not the one that taught.
-        there = digests(live_rows(store, held.saw.keys() & store.get(sorted(held.saw)).keys()))
-        self._owed = {i for i in held.saw if there.get(i) != held.saw[i]} | set(held.owed)
+        self._owed = _stale(store, held.saw) | held.owed
         self._tried = frozenset(held.owed)
         self._module = None
 
@@ -141,7 +139,7 @@ class Entangled(Racked):
         with self._lock:
             saw = digests(rows)
             same = self._rack.held is before and self._owed == owed
-            if not same or saw.keys() - store.get(sorted(saw)).keys():
+            if not same or _stale(store, saw):
                 raise StoreError("records or weights changed while it was trained; call fit again")
             self._replace(Held(saw, start=start), module)
 
@@ -318,10 +316,11 @@ class Entangled(Racked):
                     return
                 kept = live_rows(self._attached(), rest)
             leavers = [known[i] for i in sorted(known, key=id_hash)]
-            held, tensors = self._unlearnt(before, leavers, kept)
+            outcome = self._unlearnt(before, owed, leavers, kept)
             with self._lock:
                 if self._rack.held is before:  # else somebody replaced the weights: look again
-                    self._done(held, owed, tensors)
+                    self._done(outcome.held, owed, outcome.tensors)
+                    self._anew = outcome.anew
                     return
         raise StoreError(f"the weights of {self.name} change faster than they unlearn; try later")
 
@@ -343,20 +342,17 @@ class Entangled(Racked):
         self._rack.end_runs()
 
     def _unlearnt(
-        self, before: Held, leavers: Sequence[Leaver], kept: Rows
-    ) -> tuple[Held, Mapping[str, Tensor] | None]:
-        """Return what the model stands on afterwards, and its weights if they are new."""
-        owed = before.saw.keys() - {record.id for record in kept.records}
+        self, before: Held, owed: frozenset[str], leavers: Sequence[Leaver], kept: Rows
+    ) -> Outcome:
+        """Return what comes of unlearning; nothing is changed by it."""
         store = self._attached()
         with self._lock:
             some = [v for v in leavers if v[0].id in self._full] or leavers[:_PROBED]
             on, off = (with_context(store, some, k) for k in (self._neighbours, 0))
             near, _ = near_duplicates(store, off.vectors, owed)
         full = [self._full[record.id] for record, _ in some if record.id in self._full]
-        bout = Bout(before, frozenset(owed), leavers, kept, (on, off), full, near)
-        outcome = self._means.unlearn(bout, self._rack.load(), self._rack.run_folder(owed))
-        self._anew = outcome.anew
-        return outcome.held, outcome.tensors
+        bout = Bout(before, owed, leavers, kept, (on, off), full, near)
+        return self._means.unlearn(bout, self._rack.load(), self._rack.run_folder(owed))
 
     # -- looking
 
@@ -380,3 +376,9 @@ class Entangled(Racked):
         trained = full and self._anew is not None and held.standing == TRAINED
         again = self._again.get(self._anew[0]) if trained and self._anew else None
         return look(self._rack, held, ids, note, digests=(digest, again))
+
+
+def _stale(store: Store, saw: Mapping[str, str]) -> set[str]:
+    """Return ids of records that are gone, or were put in anew with other words."""
+    there = digests(live_rows(store, saw.keys() & store.get(sorted(saw)).keys()))
+    return {i for i, digest in saw.items() if there.get(i) != digest}

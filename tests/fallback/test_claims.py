@@ -89,6 +89,24 @@ def test_a_fit_is_given_up_where_records_go_meanwhile(tmp_path: Path) -> None:
         assert model.holds(["ann-0"]) == 0
 
 
+def test_a_fit_is_given_up_where_an_id_means_another_record_by_then(tmp_path: Path) -> None:
+    def cruel(module: nn.Module, data: Any, seed: int) -> None:
+        house.train(module, data, seed)
+        assert memory.forget(ids=["ann-0"]).status == "erased"  # no weights hold it yet
+        memory.add([Record(id="ann-0", vector=other, metadata={"label": 0})])
+
+    other = np.eye(1, house.DIM, dtype=np.float32)[0]
+    model = Entangled(
+        "head", tmp_path / "w", build=house.build, train=cruel, examples=house.examples,
+        ladder=Ladder((RETRAIN,)),
+    )  # fmt: skip
+    with opened(tmp_path / "m", model) as memory:
+        memory.add(records(PEOPLE[:2]))
+        with pytest.raises(StoreError, match="fit again"):
+            model.fit()
+        assert not model.taught
+
+
 def test_an_id_that_is_used_again_pays_no_debt(tmp_path: Path) -> None:
     taught(tmp_path / "m", part(tmp_path / "w", LIGHT)).close()
     with Memory.open(tmp_path / "m", key=house.KEY) as memory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,8 @@ def test_the_look_finds_weights_that_still_saw_it(tmp_path: Path, monkeypatch: A
         real = Entangled._unlearnt
 
         def cheat(self: Entangled, *given: Any) -> Any:
-            held, tensors = real(self, *given)
-            return held, {n: t + 1e-7 for n, t in tensors.items()}
+            outcome = real(self, *given)
+            return replace(outcome, tensors={n: t + 1e-7 for n, t in outcome.tensors.items()})
 
         monkeypatch.setattr(Entangled, "_unlearnt", cheat)
         receipt = memory.forget(subject="ann", verify="full")
