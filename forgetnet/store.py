@@ -122,6 +122,7 @@ class Query:
         cone: half-space that a hit's place must lie in.
         near: place towards which hits are pulled.
         at: records expired by then are left out.
+        without: ids that are left out, whatever else holds.
     """
 
     vector: Floats
@@ -130,6 +131,7 @@ class Query:
     cone: Cone | None = None
     near: Near | None = None
     at: datetime | None = None
+    without: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,9 +191,9 @@ class Table:
         only = None
         if query.where is not None:
             only = [record.id for record in self.scan(query.where)]
-        without: list[str] = []
+        without: list[str] = list(query.without)
         if query.at is not None and self._expiring:
-            without = [
+            without += [
                 i
                 for i in self._expiring
                 if (end := self.records[i].expires_at) is not None and end <= query.at

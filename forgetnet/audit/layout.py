@@ -22,12 +22,13 @@ __all__ = ["check_layout", "leaf_names", "strays"]
 
 _HOME = {
     "forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store",
-    "experts",
+    "experts", "marks",
 }  # fmt: skip
 _STORE = {"manifest.json", "pieces", "tails", "lock", "pulse"}
 _MANIFEST = {"format", "dim", "cap", "sequence", "leaves", "check"}
 _NUMBERS = ("rows", "bytes", "tail")
 _NAME = re.compile(r"[\w-]{1,64}")
+_MARK = re.compile(r"[0-9a-f]{16}\.json")
 _BITS = re.compile(r"[01]{0,256}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COLUMNS = [
@@ -103,6 +104,7 @@ def check_layout(
         if store != root:
             reasons += _strays(root, _HOME)
             reasons += _experts(root / "experts")
+            reasons += _marks(root / "marks")
             if not under_way and (root / "journal").is_dir():
                 open_ = _names(root / "journal")
                 reasons += [f"journal/{name}: a forget is under way" for name in open_]
@@ -144,6 +146,15 @@ def _experts(folder: Path) -> list[str]:
     reasons += [f"experts/{name}: missing" for name in sorted(named - there)]
     links = (name for name in sorted(there & named) if (folder / name).is_symlink())
     return reasons + [f"experts/{name}: not a part of a memory" for name in links]
+
+
+def _marks(folder: Path) -> list[str]:
+    """Name what lies among the marks and is none."""
+    if not folder.exists():
+        return []
+    found = sorted(folder.iterdir())
+    bad = [p.name for p in found if p.is_symlink() or p.is_dir() or not _MARK.fullmatch(p.name)]
+    return [f"marks/{name}: not a part of a memory" for name in bad]
 
 
 def _unnamed(store: Path, leaves: Mapping[str, Leaf]) -> list[str]:

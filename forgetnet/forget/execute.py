@@ -19,6 +19,7 @@ from forgetnet.component import Component as Part
 from forgetnet.component import Influence
 from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
 from forgetnet.forget.journal import Entry
+from forgetnet.forget.marks import Kind
 from forgetnet.forget.office import Accepted, Office
 from forgetnet.forget.parts import surface_of
 from forgetnet.forget.plan import Plan, Scope, Step, resolve
@@ -39,6 +40,7 @@ __all__ = ["Accepted", "Office", "accept", "finish", "forget", "planned", "purge
 
 _TURNS = 16
 _JOURNAL = "the journal entry of this forget, which is shredded after this receipt is stored"
+_HELD = "none: a legal hold forbids it"
 _COMPONENTS = (
     Component("store", Influence.LOCAL, "exact"),
     Component("index", Influence.LOCAL, "exact"),
@@ -52,12 +54,21 @@ def planned(office: Office, scope: Scope) -> Plan:
     Raises:
         InvalidScope: the scope is empty or malformed, or its witnesses disagree.
     """
-    plan = resolve(office.store, scope, office.salt)
+    plan = _allowed(office, resolve(office.store, scope, office.salt))
     costs = [(part, part.cost(plan.ids)) for part in office.components]
     more = tuple(Step.of(part.name, part.influence, cost) for part, cost in costs)
     content, _ = office.store.vectors(spread(plan.ids))
     near, compared = near_duplicates(office.store, content, set(plan.ids))
     return replace(plan, steps=(*plan.steps, *more), near=near, compared=compared)
+
+
+def _allowed(office: Office, plan: Plan) -> Plan:
+    """Return a plan that leaves alone what is under a legal hold."""
+    held = office.marks.held(office.store.get(plan.matched).values())
+    if not held:
+        return plan
+    names = tuple(sorted({name for found in held.values() for name in found}))
+    return replace(plan, held=tuple(i for i in plan.matched if i in held), holds=names)
 
 
 def forget(office: Office, scope: Scope, *, reason: str, level: str) -> Receipt:
@@ -98,10 +109,10 @@ def accept(office: Office, scope: Scope, *, reason: str, level: str) -> Accepted
 def _begin(office: Office, scope: Scope, reason: str, level: str, *, quick: bool) -> Accepted:
     """Plan, look, and write the journal; nothing has been deleted then."""
     _check_folder(office)
-    plan = resolve(office.store, scope, office.salt)
+    plan = _allowed(office, resolve(office.store, scope, office.salt))
     started = office.clock().isoformat()
     # Drawn once: what this process may keep in spite of an error opens the receipt made later.
-    told = (plan.ids, plan.not_found, scope.value, reason)
+    told = (plan.matched, plan.not_found, scope.value, reason)
     openings = Openings.draw(secrets.token_hex(16), *told)
     draft = Entry(secrets.token_hex(8), plan, openings.commit(), {}, started)
     # Whatever could be wrong with a receipt shows before anything is deleted.
@@ -178,6 +189,7 @@ def settle(office: Office) -> list[Receipt]:
         raise StoreError(f"{office.root} was opened with readonly=True; open it for writing")
     if not office.owes[0]:
         return []
+    office.marks.sweep()
     owed = [
         Accepted(entry, Look.resumed(office.store, office.root, office.reopen, entry))
         for entry in office.journal.pending()
@@ -187,14 +199,31 @@ def settle(office: Office) -> list[Receipt]:
             _unserve(office, accepted)
     done = finish(office, purge(office, owed))
     office.owes[0] = False
+    return done + _due(office)
+
+
+def _due(office: Office) -> list[Receipt]:
+    """Forget what a hold had put off and nothing holds any more."""
+    done = []
+    for mark in office.marks.all(Kind.OWED):
+        live = office.store.get(mark.ids)
+        held = office.marks.held(live.values())
+        if free := tuple(i for i in mark.ids if i in live and i not in held):
+            done.append(forget(office, Scope(free), reason="", level="auto"))
+        elif not held:
+            office.marks.end(mark.name)
     return done
 
 
 def _unserve(office: Office, accepted: Accepted) -> None:
-    """Delete from the store, and have no component answer with the records."""
-    ids = accepted.entry.plan.ids
+    """Delete from the store, and have nothing answer with the records, held ones included."""
+    entry = accepted.entry
+    ids = entry.plan.ids
+    if entry.plan.held:
+        office.marks.owe(entry.name, entry.plan.held, entry.started)
     try:
         office.store.delete(ids)
+        office.marks.release(ids, office.store)
     finally:  # what can't be deleted yet teaches nobody
         for part in office.components:
             part.hide(ids)
@@ -280,12 +309,24 @@ def _drafts(office: Office, batch: Sequence[Accepted]) -> list[Receipt]:
 
 def _draft(office: Office, accepted: Accepted, leaving: frozenset[str]) -> Receipt:
     entry = accepted.entry
-    surfaces = accepted.look.after(leaving)
+    surfaces = [*accepted.look.after(leaving), *_kept(entry)]
     for part in office.components:
         told = _note(accepted, part)
         found = part.after(entry.plan.ids, told["note"], full=accepted.look.full)
         surfaces.append(surface_of(part, int(told["held"]), found, full=accepted.look.full))
     return _receipt(office, entry, surfaces, accepted.openings)
+
+
+def _kept(entry: Entry) -> list[Surface]:
+    """Say what stays, and why."""
+    plan = entry.plan
+    if not plan.held:
+        return []
+    named = ", ".join(plan.holds[:8]) + (" and others" if len(plan.holds) > 8 else "")
+    detail = f"kept under {named}, not searched, erased when that is lifted"
+    return [
+        judge("legal hold", count=len(plan.held), method=_HELD, supported=False, detail=detail)
+    ]
 
 
 def _told(part: Part) -> Component:

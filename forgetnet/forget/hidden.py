@@ -78,20 +78,22 @@ class Hidden:
             ) from error
         return cls(hashing, subject, topic, cone)
 
-    def owned(self, store: Store) -> int:
-        """Count the live records of the subject."""
+    def owned(self, store: Store) -> set[str]:
+        """Return the ids of the subject's live records."""
         if not self.subject:
-            return 0
+            return set()
         name = Hasher(self.salt).name
-        return sum(r.subject is not None and name(r.subject) == self.subject for r in store.scan())
+        named = (record for record in store.scan() if record.subject is not None)
+        return {r.id for r in named if name(r.subject or "") == self.subject}
 
-    def filed(self, store: Store) -> int:
-        """Count the live records filed under the topic, by their paths."""
+    def filed(self, store: Store) -> set[str]:
+        """Return the ids of the live records filed under the topic, by their paths."""
         if not self.topic:
-            return 0
+            return set()
         name = Hasher(self.salt).name
         topics = {r.id: r.topic.split("/") for r in store.scan() if r.topic is not None}
-        return sum(
-            any(name("/".join(path[:depth])) == self.topic for depth in range(1, len(path) + 1))
-            for path in topics.values()
-        )
+        return {
+            i
+            for i, path in topics.items()
+            if any(name("/".join(path[:depth])) == self.topic for depth in range(1, len(path) + 1))
+        }

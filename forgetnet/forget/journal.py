@@ -44,6 +44,8 @@ class Entry:
 
 _IDS = ("direct", "mentions", "derived", "not_found")
 """The fields of a plan that hold ids, in its order."""
+_KEPT = ("held", "holds")
+"""Those that say what stays; only in entries of which something does."""
 
 
 class Journal:
@@ -68,6 +70,7 @@ class Journal:
                 "name": entry.name,
                 "kind": plan.kind,
                 **{name: list(getattr(plan, name)) for name in _IDS},
+                **{name: list(getattr(plan, name)) for name in _KEPT if plan.held},
                 "mentions_kept": plan.mentions_kept,
                 "commitments": entry.commitments.to_plain(),
                 "look": entry.look,
@@ -109,7 +112,10 @@ def _read(path: Path) -> Entry:
         body: dict[str, Any] = json.loads(path.read_bytes())
         direct, mentions, derived, not_found = (tuple(body[name]) for name in _IDS)
         kept = body["mentions_kept"]
-        plan = Plan(body["kind"], direct, mentions, derived, not_found, kept)
+        held, holds = (tuple(body.get(name, ())) for name in _KEPT)
+        plan = Plan(
+            body["kind"], direct, mentions, derived, not_found, kept, held=held, holds=holds
+        )
         made = Commitments.from_plain(body["commitments"])
         return Entry(body["name"], plan, made, body["look"], body["started"], body["notes"])
     except (ValueError, KeyError, TypeError, ReceiptInvalid) as error:

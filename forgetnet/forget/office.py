@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from forgetnet.component import Component as Part
 from forgetnet.forget.journal import Entry, Journal
+from forgetnet.forget.marks import Marks
 from forgetnet.forget.receipt import Openings
 from forgetnet.forget.verify import Look, Reopen
 from forgetnet.ledger import Ledger
@@ -37,6 +38,7 @@ class Office:
         components: what else holds influence, beside the store.
         remarks: further sentences on what no receipt of this memory covers.
         lock: held while the store or the ledger is used.
+        marks: what is held, restricted, or to be forgotten later.
         owes: holds whether a forget may have been cut short and wants finishing first.
     """
 
@@ -52,6 +54,7 @@ class Office:
     components: Sequence[Part] = ()
     remarks: tuple[str, ...] = ()
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    marks: Marks = field(default_factory=lambda: Marks(None))
     owes: list[bool] = field(default_factory=lambda: [True])
 
     @property

@@ -127,6 +127,8 @@ class Plan:
         near: ids of records that stay, and lie so near to one that goes that they may tell the
             same; the nearest first.
         compared: records that go whose neighbours were looked at for that, at most 64.
+        held: ids of those that match and stay, for they are under a legal hold.
+        holds: names of these holds.
         steps: by component, with its cost.
     """
 
@@ -139,16 +141,24 @@ class Plan:
     near_miss: int = 0
     near: tuple[str, ...] = field(default=(), repr=False)
     compared: int = 0
+    held: tuple[str, ...] = field(default=(), repr=False)
+    holds: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
 
     @property
-    def ids(self) -> tuple[str, ...]:
-        """All the records that would go."""
+    def matched(self) -> tuple[str, ...]:
+        """All the records that were asked for, by whatever way."""
         return (*self.direct, *self.mentions, *self.derived)
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """All the records that would go: what matches and isn't held."""
+        held = frozenset(self.held)
+        return tuple(i for i in self.matched if i not in held) if held else self.matched
+
+    @property
     def counts(self) -> Mapping[str, int]:
-        """How many would go, by reason, and how many were not found."""
+        """How many match, by reason, and how many were not found."""
         return {
             "direct": len(self.direct),
             "mentions": len(self.mentions),

@@ -85,6 +85,7 @@ class Look:
         words: what receipts say whatever they are about.
         others: files that the purge must not touch, with size and time of change.
         moved: how many of them it did touch.
+        kept: ids that match and stay, under a legal hold.
     """
 
     store: Store
@@ -106,6 +107,7 @@ class Look:
     words: frozenset[str] = frozenset()
     others: dict[Path, tuple[int, int]] = field(default_factory=dict)
     moved: int = 0
+    kept: frozenset[str] = frozenset()
 
     @classmethod
     def before(
@@ -141,6 +143,7 @@ class Look:
             subject=scope.subject,
             topic=scope.topic,
             hidden=Hidden.of(scope, hashing=hashing, salt=salt),
+            kept=frozenset(plan.held),
         )
         look.vectors = list(zip(plan.ids, content, strict=True))[:probes]
         seen = sum(look._finds(i, vector) for i, vector in look.vectors)
@@ -203,6 +206,7 @@ class Look:
                 again=True,
                 scanned=bool(plain["scanned"]),
                 words=frozenset(plain["words"]),
+                kept=frozenset(entry.plan.held),
             )
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise StoreCorrupt(
@@ -261,9 +265,9 @@ class Look:
     def _asked(self, store: Store, name: str) -> Check:
         hits = len(store.get(self.ids))
         if self.subject is not None:
-            hits += store.count({"subject": self.subject})
+            hits += sum(r.id not in self.kept for r in store.scan({"subject": self.subject}))
         elif self.again and self.hidden is not None:
-            hits += self.hidden.owned(store)
+            hits += len(self.hidden.owned(store) - self.kept)
         return Check(
             check=name,
             hits=hits,
@@ -335,11 +339,11 @@ class Look:
         if hidden is None or hidden.cone is None:
             return []
         if self.topic is not None:
-            path = self.store.count(under(self.topic))
+            path = {record.id for record in self.store.scan(under(self.topic))}
         else:
             path = hidden.filed(self.store)
         cone = self.store.cone(hidden.cone)
-        return [Check(check=_AGAIN, hits=path + len(cone & set(self.ids)))]
+        return [Check(check=_AGAIN, hits=len(path - self.kept) + len(cone & set(self.ids)))]
 
     @property
     def _scope(self) -> str:

@@ -97,8 +97,10 @@ def native_search(root: Path, manifest: Manifest, query: Query) -> list[tuple[st
     Raises:
         Unsupported: the query has a filter, a cone or a pull, which this path doesn't know.
     """
-    if query.where is not None or query.cone is not None or query.near is not None:
-        raise Unsupported("the lancedb path searches by vector alone; leave where, cone, near out")
+    if query.where or query.cone or query.near or query.without:
+        raise Unsupported(
+            "the lancedb path searches by vector alone; leave where, cone, near and without out"
+        )
     search = _Search(root, manifest, query)
     if query.k <= 0:
         return []
