@@ -31,6 +31,7 @@ __all__ = [
     "StoreError",
     "StoreLocked",
     "Unsupported",
+    "not_installed",
 ]
 
 
@@ -83,3 +84,11 @@ class ForgetIncomplete(ForgetNetError):
 
 class ReceiptInvalid(ForgetNetError):
     """A receipt was altered, or was signed by another key."""
+
+
+def not_installed(what: str, extra: str) -> Unsupported:
+    """Return the error that says which extra of this distribution brings what is missing."""
+    return Unsupported(
+        f"{what} isn't installed; install the extra: pip install 'forget-by-design[{extra}]' (in a "
+        f"clone: pip install -e '.[{extra}]')"
+    )

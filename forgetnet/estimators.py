@@ -17,7 +17,7 @@ import numpy.typing as npt
 from forgetnet.encode import Encoder, TableEncoder
 from forgetnet.encode.rows import GUESSED
 from forgetnet.encode.tables import read_table
-from forgetnet.errors import InvalidRecord, Unsupported
+from forgetnet.errors import InvalidRecord, Unsupported, not_installed
 from forgetnet.experts import NeighbourExpert, RidgeTrunk
 from forgetnet.experts.expert import Expert, Task
 from forgetnet.experts.router import Router
@@ -33,9 +33,7 @@ try:
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 except ImportError as error:
-    raise Unsupported(
-        "scikit-learn isn't installed: pip install 'forget-by-design[learn]'"
-    ) from error
+    raise not_installed("scikit-learn", "learn") from error
 
 __all__ = ["ForgetNetClassifier", "ForgetNetRegressor"]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from forgetnet.errors import InvalidRecord, Unsupported
+from forgetnet.errors import InvalidRecord, not_installed
 
 __all__ = [
     "Compat",
@@ -38,9 +38,7 @@ def statistics() -> Any:
     try:
         return importlib.import_module("scipy.stats")
     except ImportError as error:
-        raise Unsupported(
-            "this audit needs scipy; install the extra: pip install 'forget-by-design[unlearn]'"
-        ) from error
+        raise not_installed("scipy", "unlearn") from error
 
 
 def vector(values: npt.ArrayLike, name: str, *, finite: bool = True, least: int = 1) -> Floats:

@@ -10,7 +10,7 @@ import typer
 
 from forgetnet.cli.options import AsJson
 from forgetnet.cli.voice import Voice
-from forgetnet.errors import InvalidRecord, Unsupported
+from forgetnet.errors import InvalidRecord, not_installed
 
 if TYPE_CHECKING:
     from forgetnet.compare import Comparison
@@ -71,7 +71,7 @@ def compare(
     if quick and (request or methods or data or name != "digits"):
         raise InvalidRecord("--quick has settings of its own; leave the others out")
     if plot and importlib.util.find_spec("matplotlib") is None:
-        raise Unsupported("matplotlib isn't installed: pip install 'forget-by-design[notebooks]'")
+        raise not_installed("matplotlib", "notebooks")
     found = []
     for each, (what, count, some) in wanted.items():
         setting = setting_of(each, what, data)

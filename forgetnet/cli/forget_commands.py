@@ -151,8 +151,8 @@ def _suggest(voice: Voice, memory: Memory | ForgetNet, subject: str) -> None:
     reader = memory if hasattr(memory, "subjects") else memory.memory
     folded = {name.casefold(): name for name in reader.subjects()}
     near = get_close_matches(subject.casefold(), folded, n=3, cutoff=0.75)
-    hint = f"; did you mean {', '.join(repr(folded[name]) for name in near)}?" if near else ""
-    voice.note(f"Nothing is stored under this subject{hint}.")
+    hint = f"; did you mean {', '.join(repr(folded[name]) for name in near)}?" if near else "."
+    voice.note(f"Nothing is stored under this subject{hint}")
 
 
 def _agreed(voice: Voice) -> bool:

@@ -195,7 +195,7 @@ class Comparison:
             lines += ["", f"Ended early: {'; '.join(ended)}."]
         if self.unfit:
             why = "; ".join(f"{name} ({told})" for name, told in self.unfit.items())
-            lines += ["", f"Don't apply: {why}."]
+            lines += ["", f"Not applicable: {why}."]
         return "\n".join(lines)
 
     def plot(self, path: str | Path) -> None:

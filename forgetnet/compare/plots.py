@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgetnet.errors import InvalidRecord, Unsupported
+from forgetnet.errors import InvalidRecord, not_installed
 
 if TYPE_CHECKING:
     from forgetnet.compare.comparison import Comparison, Row
@@ -58,9 +58,7 @@ def draw(comparison: Comparison, path: Path) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise Unsupported(
-            "matplotlib isn't installed: pip install 'forget-by-design[notebooks]'"
-        ) from error
+        raise not_installed("matplotlib", "notebooks") from error
     rows = [row for group in _COLOURS for row in comparison.rows if row.group == group]
     panels = [p for p in _PANELS if any(_says(row, p) for row in rows)]
     with rc_context(_STYLE):

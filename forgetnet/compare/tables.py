@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from forgetnet.compare.chosen import chosen
 from forgetnet.compare.settings import Material, Records, Setting, owners
 from forgetnet.compare.sources import read_adult, read_mnist
-from forgetnet.errors import InvalidRecord, Unsupported
+from forgetnet.errors import InvalidRecord, not_installed
 from forgetnet.unlearn import ClassificationTask, Recipe
 
 __all__ = ["REQUESTS", "adult", "digits", "draw_table", "load_digits", "mnist", "records_of"]
@@ -45,9 +45,7 @@ def load_digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], int]:
     try:
         from sklearn.datasets import load_digits as shipped
     except ImportError as error:
-        raise Unsupported(
-            "scikit-learn isn't installed: pip install 'forget-by-design[learn]'"
-        ) from error
+        raise not_installed("scikit-learn", "learn") from error
     inputs, labels = shipped(return_X_y=True)
     return (inputs / 16.0).astype(np.float32), labels.astype(np.int64), 10
 

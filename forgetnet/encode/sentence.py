@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from forgetnet.encode.contract import check_texts, progress_bar
 from forgetnet.encode.vectors import Floats, check_vectors
-from forgetnet.errors import Unsupported
+from forgetnet.errors import Unsupported, not_installed
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["SentenceTransformerEncoder", "file_sha256", "need"]
 
 _RULE = "one thread, own number of tokens, no padding, enough at once, unit rows; version 2"
-_INSTALL = "pip install 'forget-by-design[encoders]'"
 _MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl")
 _UNUSED_FILES = ("onnx/*", "openvino/*", "data_config.json")
@@ -67,7 +66,7 @@ def need(*modules: str) -> None:
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        raise Unsupported(f"{' and '.join(missing)} isn't installed: {_INSTALL}")
+        raise not_installed(" and ".join(missing), "encoders")
 
 
 def file_sha256(path: Path) -> str:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from forgetnet.errors import InvalidRecord, StoreError, Unsupported
+from forgetnet.errors import InvalidRecord, StoreError, not_installed
 from forgetnet.experts.train import Collected, Job, Progress, Trained, carry_out
 
 __all__ = ["RayTrainer"]
@@ -90,7 +90,7 @@ def _connected(address: str | None) -> Iterator[Any]:
         import ray
         import ray.exceptions
     except ImportError as error:
-        raise Unsupported("training on Ray needs ray; install forget-by-design[ray]") from error
+        raise not_installed("ray", "ray") from error
     if ray.is_initialized():
         yield ray
         return

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from forgetnet.errors import InvalidRecord, StoreError, Unsupported
+from forgetnet.errors import InvalidRecord, StoreError, not_installed
 from forgetnet.experts.train import Collected, Job, Progress, Trained, carry_out
 
 __all__ = ["Processes"]
@@ -94,9 +94,7 @@ def _pool(workers: int) -> Iterator[Any]:
     try:
         from joblib.externals import loky
     except ImportError as error:
-        raise Unsupported(
-            "training in processes needs joblib; install forget-by-design[learn]"
-        ) from error
+        raise not_installed("joblib", "learn") from error
     pool = loky.ProcessPoolExecutor(workers, env=_ENV)
     try:
         yield pool

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetnet.component import Influence
-from forgetnet.errors import InvalidRecord, Unsupported
+from forgetnet.errors import InvalidRecord, Unsupported, not_installed
 from forgetnet.exact import Codes, digest_arrays
 from forgetnet.experts.estimators import Arrays, decode, encode
 from forgetnet.experts.expert import (
@@ -146,9 +146,7 @@ def _version() -> str:
     try:
         return importlib.metadata.version("scikit-learn")
     except importlib.metadata.PackageNotFoundError as error:
-        raise Unsupported(
-            "SklearnExpert needs scikit-learn; install forget-by-design[learn]"
-        ) from error
+        raise not_installed("scikit-learn", "learn") from error
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from forgetnet.unlearn.config import Cost, StopRule
 from forgetnet.unlearn.identity import digests
 from forgetnet.unlearn.registry import register
 from forgetnet.unlearn.run import Run
-from forgetnet.unlearn.task import Task, guess_task
+from forgetnet.unlearn.task import Task, task_of
 from forgetnet.unlearn.unlearner import unfit
 
 __all__ = ["Amnesiac", "UpdateTrace"]
@@ -54,7 +54,7 @@ class UpdateTrace:
         sensitive: Sequence[int] | None = None,
         task: Task | None = None,
     ) -> None:
-        names = digests(guess_task(data) if task is None else task, data)
+        names = digests(task_of(data, task), data)
         chosen = range(len(names)) if sensitive is None else sensitive
         self._names = names
         self._model, self._optimiser = model, optimiser

@@ -20,9 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from forgetnet.audit.arrays import Floats, check_share
-from forgetnet.errors import InvalidRecord, Unsupported
+from forgetnet.declared import check_kind
+from forgetnet.errors import InvalidRecord, not_installed
 from forgetnet.unlearn.config import check_positive
 from forgetnet.unlearn.looking import looking
+from forgetnet.unlearn.result import UnlearnResult, module_of
 from forgetnet.unlearn.task import ClassificationTask, precise
 
 __all__ = ["Explanation", "Ranked", "attributions", "explain_unlearning", "ranked"]
@@ -102,9 +104,7 @@ def attributions(
     try:
         captum: Any = importlib.import_module("captum.attr")
     except ImportError as error:
-        raise Unsupported(
-            "attributions need captum; install the extra: pip install 'forget-by-design[explain]'"
-        ) from error
+        raise not_installed("captum", "explain") from error
     task = ClassificationTask()
     with looking(model) as seen:
 
@@ -141,7 +141,7 @@ def _effect(model: nn.Module, inputs: Tensor, without: Tensor) -> float:
 
 
 def explain_unlearning(
-    model: nn.Module,
+    model: nn.Module | UnlearnResult,
     retrained: Sequence[nn.Module],
     forget: Any,
     *,
@@ -159,7 +159,7 @@ def explain_unlearning(
     intervention's; where the two disagree, a note says so.
 
     Args:
-        model: under audit.
+        model: under audit, or the result that holds it.
         retrained: 19 or more for an answer at 0.05, three at least.
         forget: (inputs, labels) of the forgotten, or a sequence of such pairs; inputs are floats.
         mask: true of the features that told them, shaped as one example or as all.
@@ -173,7 +173,10 @@ def explain_unlearning(
         Unsupported: captum isn't installed.
     """
     check_share(alpha, "alpha")
+    check_kind("steps", steps, int)
     check_positive(steps=steps)
+    check_kind("retrained", retrained, Sequence[nn.Module])
+    check_kind("mask", mask, Tensor)
     task = ClassificationTask()
     n, k = task.size(forget), len(retrained)
     if not n or k < 3:
@@ -188,7 +191,7 @@ def explain_unlearning(
     if not bool(marked.any()):
         raise InvalidRecord("a mask marks one feature at least")
     without = inputs.masked_fill(marked, baseline)
-    models = (model, *retrained)
+    models = (module_of(model, "model"), *retrained)
     effects = [_effect(each, inputs, without) for each in models]
     maps = [attributions(m, inputs, targets, baseline=baseline, steps=steps) for m in models]
     apart = np.array([[_variation(a, b) for b in maps[1:]] for a in maps])

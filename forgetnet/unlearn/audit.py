@@ -19,14 +19,15 @@ from forgetnet.audit.controls import two_controls
 from forgetnet.audit.equivalence import Holm, holm
 from forgetnet.audit.robustness import quantisation_survival
 from forgetnet.audit.verdict import Finding, Verdict, overall
+from forgetnet.declared import check_declared, check_kind
 from forgetnet.errors import InvalidRecord
 from forgetnet.unlearn import evidence
 from forgetnet.unlearn.collect import Collected, collect
 from forgetnet.unlearn.evidence import Margins, Seen, Test
 from forgetnet.unlearn.report import Kind, Row, UnlearningAudit
-from forgetnet.unlearn.result import state_digest
+from forgetnet.unlearn.result import UnlearnResult, module_of, state_digest
 from forgetnet.unlearn.sameness import same_model
-from forgetnet.unlearn.task import Task, guess_task
+from forgetnet.unlearn.task import Task, task_of
 from forgetnet.unlearn.trials import Relearn, Relearning, Source, kept_by_rounding, quantised
 
 __all__ = ["Margins", "Relearn", "Row", "UnlearningAudit", "audit_unlearning"]
@@ -77,6 +78,9 @@ class _Plan:
     seed: int
     batch_size: int
 
+    def __post_init__(self) -> None:
+        check_declared(self)
+
     def look(self, model: nn.Module) -> dict[str, Collected]:
         """Run a model over every set; gradients are of what the attack on them compares."""
         attacked = {"forget", "holdout"} if self.task.answers == "tokens" else set()
@@ -98,8 +102,8 @@ class _Plan:
 
 def audit_unlearning(
     original: nn.Module,
-    unlearned: nn.Module,
-    retrained: Sequence[nn.Module],
+    unlearned: nn.Module | UnlearnResult,
+    retrained: Sequence[nn.Module | UnlearnResult],
     *,
     forget: Any,
     retain: Any,
@@ -122,7 +126,7 @@ def audit_unlearning(
 
     Args:
         original: as trained on everything.
-        unlearned: under audit.
+        unlearned: under audit, or the result that holds it.
         retrained: two or more, each trained without the forgotten with a seed of its own.
         forget: examples that were forgotten.
         retain: examples that all models were trained on.
@@ -137,17 +141,22 @@ def audit_unlearning(
         batch_size: most examples of a pass.
 
     Raises:
-        InvalidRecord: fewer than two retrained models, two of equal bits, an empty set, or a loss
-            that is no number.
+        InvalidRecord: fewer than two retrained models, two of equal bits, a set that is empty or
+            missing, a loss that is no number, or a setting that makes no sense.
         Unsupported: scipy isn't installed.
     """
+    check_kind("retrained", retrained, Sequence)
     if len(retrained) < 2:
         raise InvalidRecord("two retrained models at least: one of them is the second control")
+    others = [module_of(model, f"retrained[{i}]") for i, model in enumerate(retrained)]
     given = {"forget": forget, "retain": retain, "holdout": holdout, "paraphrase": paraphrase}
     sets = {name: data for name, data in given.items() if data is not None}
-    chosen = guess_task(forget) if task is None else task
+    if missing := [name for name in ("forget", "retain", "holdout") if name not in sets]:
+        raise InvalidRecord(f"an audit needs {missing[0]}=, too; the holdout is what no model saw")
+    chosen = task_of(forget, task)
     plan = _Plan(chosen, sets, relearn, bits, margins, alpha, seed, batch_size)
-    models = _Cast(original, unlearned, retrained[-1], list(retrained[:-1]))
+    first, under = module_of(original, "original"), module_of(unlearned, "unlearned")
+    models = _Cast(first, under, others[-1], others[:-1])
     digests, seen = models.each(state_digest), models.each(plan.look)
     counts = {name: chosen.size(data) for name, data in sets.items()}
     counts["retrained"] = len(retrained)

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from forgetnet.declared import check_declared, check_kind
+from forgetnet.errors import InvalidRecord
 from forgetnet.unlearn.change import changes
 from forgetnet.unlearn.config import Budget, Guarantee, StopRule
 from forgetnet.unlearn.identity import digests, joint_digest
@@ -62,6 +64,9 @@ class Course:
     callbacks: Sequence[Callback]
     resume: bool
     hooks: Sequence[Hook]
+
+    def __post_init__(self) -> None:
+        check_declared(self)
 
 
 @dataclass(frozen=True)
@@ -173,6 +178,10 @@ class Changing(Unlearner):
         Args:
             hooks: take part in every step of a method that has steps.
         """
+        check_kind("model", model, nn.Module)
+        if resume and checkpoint is None:
+            raise InvalidRecord("resume=True needs checkpoint=, the folder of the earlier run")
+        check_kind("checkpoint", checkpoint, str | Path | None)
         sets = {"forget": forget, "retain": retain, "holdout": holdout, **self.extra()}
         others = {name: data for name, data in sets.items() if name not in {"forget", "retain"}}
         chosen = self.check(forget, retain, task, **others, **self.means())
@@ -189,7 +198,7 @@ class Changing(Unlearner):
             self.batch_size,
             device,
             self.stop,
-            budget or Budget(),
+            Budget() if budget is None else budget,
         )
         kept, before = snapshot_of(changed), state_digest(changed)
         identity = {

@@ -21,7 +21,7 @@ from forgetnet.unlearn.config import check_positive
 from forgetnet.unlearn.generate import generate
 from forgetnet.unlearn.looking import looking
 from forgetnet.unlearn.run import device_of
-from forgetnet.unlearn.task import Batch, Task, guess_task, precise, size_of
+from forgetnet.unlearn.task import Batch, Task, precise, size_of, task_of
 
 __all__ = ["Collected", "collect", "generate"]
 
@@ -103,7 +103,7 @@ def collect(
     Raises:
         InvalidRecord: there is no example, or a label is none of the model's classes.
     """
-    chosen = guess_task(data) if task is None else task
+    chosen = task_of(data, task)
     check_positive(batch_size=batch_size)
     n = chosen.size(data)
     if not n:

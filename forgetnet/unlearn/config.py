@@ -9,6 +9,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from forgetnet.declared import check_declared
 from forgetnet.errors import InvalidRecord
 
 __all__ = ["Budget", "Cost", "Guarantee", "StopRule"]
@@ -36,10 +37,15 @@ class StopRule:
     probe: int = 64
 
     def __post_init__(self) -> None:
+        check_declared(self)
         if self.every < 1 or self.probe < 1:
             raise InvalidRecord("a stop rule looks at least at one example, every step or less")
         if isinstance(self.forget_loss, str) and self.forget_loss != "chance":
             raise InvalidRecord("forget_loss= is a number, 'chance' or None")
+        if isinstance(self.forget_loss, float) and math.isnan(self.forget_loss):
+            raise InvalidRecord("forget_loss= is a number, and not NaN, which nothing ever reaches")
+        if self.retain_increase is not None and not self.retain_increase >= 0.0:
+            raise InvalidRecord("retain_increase= is at least 0: 0 allows no harm, None any")
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,12 @@ class Budget:
     forwards: int | None = None
     backwards: int | None = None
     seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        check_declared(self)
+        bounds = (self.steps, self.forwards, self.backwards, self.seconds)
+        if not all(most is None or most >= 0 for most in bounds):
+            raise InvalidRecord("a budget is at least 0, or None for no bound")
 
     def allows(self, cost: Cost) -> bool:
         """Tell whether a cost is within it."""

@@ -65,6 +65,7 @@ class SSD(Changing):
     stop: StopRule = field(default_factory=lambda: StopRule(forget_loss=None))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive(dampening=self.dampening, percentile=self.percentile)
         if self.alpha is not None:
             check_positive(alpha=self.alpha)
@@ -164,6 +165,7 @@ class Fisher(Changing):
     stop: StopRule = field(default_factory=lambda: StopRule(forget_loss=None))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive(alpha=self.alpha, most=self.most)
         if self.by not in {"example", "loop"}:
             raise InvalidRecord("by= of fisher is 'example' or 'loop'")

@@ -64,6 +64,7 @@ class Descent(Changing):
     """The set whose passes are the epochs."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size)
         if self.optimizer not in {"adamw", "sgd"} or self.mode not in {"eval", "train"}:
             raise InvalidRecord("optimizer= is 'adamw' or 'sgd', mode= 'eval' or 'train'")

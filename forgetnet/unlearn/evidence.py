@@ -23,6 +23,7 @@ from forgetnet.audit.retrain import RetrainEquivalence, retrain_equivalence
 from forgetnet.audit.robustness import relearn_steps
 from forgetnet.audit.scores import gradnorm_scores, loss_scores, min_k_scores
 from forgetnet.audit.verdict import Finding, Verdict
+from forgetnet.declared import check_declared
 from forgetnet.errors import InvalidRecord
 from forgetnet.unlearn.collect import Collected
 
@@ -65,6 +66,7 @@ class Margins:
     distribution: float = 0.25
 
     def __post_init__(self) -> None:
+        check_declared(self)
         given = (self.auc, self.share, self.utility, self.distribution)
         if not all(0 < value < 0.5 for value in given):
             raise InvalidRecord("margins lie between 0 and 0.5")

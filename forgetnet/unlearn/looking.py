@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from forgetnet.declared import check_kind
 from forgetnet.experts.pinned import drawn
 from forgetnet.unlearn.run import device_of
 
@@ -24,7 +25,11 @@ def looking(model: nn.Module, device: str | torch.device | None = None) -> Itera
 
     Modes and the state of the CPU's generator are put back; a model that draws in evaluation mode
     draws the same each time. On another device than its own a copy is looked at.
+
+    Raises:
+        InvalidRecord: it is no module.
     """
+    check_kind("model", model, nn.Module)
     where = device_of(model, None)
     wanted = where if device is None else torch.device(device)
     seen = model if wanted == where else copy.deepcopy(model).to(wanted)

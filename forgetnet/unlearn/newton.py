@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from forgetnet.declared import check_kind
 from forgetnet.errors import InvalidRecord, Unsupported
 from forgetnet.experts.pinned import pinned
 from forgetnet.unlearn.changing import Changing, Course, Ending, look
@@ -32,7 +33,7 @@ from forgetnet.unlearn.linear import (
 from forgetnet.unlearn.registry import register
 from forgetnet.unlearn.removal_ledger import Entry, RemovalLedger, allowance
 from forgetnet.unlearn.run import Run, Side, device_of
-from forgetnet.unlearn.task import ClassificationTask, RegressionTask, Task, guess_task
+from forgetnet.unlearn.task import ClassificationTask, RegressionTask, Task, task_of
 from forgetnet.unlearn.unlearner import scope_of, unfit
 
 __all__ = ["NewtonRemoval"]
@@ -76,6 +77,7 @@ class NewtonRemoval(Changing):
     stop: StopRule = field(default_factory=lambda: StopRule(None, None))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive(ridge=self.ridge, noise=self.noise, epsilon=self.epsilon, delta=self.delta)
         if self.loss not in {"ridge", "logistic"} or not self.delta < 1.0:
             raise InvalidRecord("loss= is 'ridge' or 'logistic', delta= is below 1")
@@ -106,7 +108,8 @@ class NewtonRemoval(Changing):
             InvalidRecord: the head can't be solved for.
             Unsupported: scope is no linear head.
         """
-        chosen = guess_task(data) if task is None else task
+        check_kind("model", model, nn.Module)
+        chosen = task_of(data, task)
         found = copy.deepcopy(model)
         flags = {name: module.training for name, module in found.named_modules()}
         device = device_of(found, self.device)
@@ -232,6 +235,8 @@ class NewtonRemoval(Changing):
             if wanted.min() < 0 or wanted.max() >= head.out_features:
                 raise InvalidRecord(f"a label is none of the model's {head.out_features} classes")
             wanted = np.eye(head.out_features)[wanted]
+        elif wanted.shape[1] != head.out_features:
+            raise InvalidRecord(f"give {head.out_features} numbers an example, as the head does")
         return features, wanted.astype(np.float64), [names[place] for place in order]
 
 

@@ -18,10 +18,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from forgetnet.errors import InvalidRecord, Unsupported
+from forgetnet.declared import check_kind
+from forgetnet.errors import InvalidRecord, Unsupported, not_installed
 from forgetnet.experts.pinned import drawn, mix
 from forgetnet.unlearn.config import check_positive
-from forgetnet.unlearn.task import Task, guess_task
+from forgetnet.unlearn.task import Task, task_of
 
 __all__ = ["PrivateTraining", "for_several", "train_private"]
 
@@ -133,7 +134,8 @@ def train_private(
         Unsupported: opacus isn't installed, or the model mixes examples, as batch norm does.
         InvalidRecord: a setting makes no sense.
     """
-    chosen = guess_task(data) if task is None else task
+    check_kind("model", model, nn.Module)
+    chosen = task_of(data, task)
     size = chosen.size(data)
     check_positive(max_grad_norm=max_grad_norm, lr=lr, epochs=epochs, batch_size=batch_size)
     if (epsilon is None) == (noise_multiplier is None):
@@ -168,9 +170,7 @@ def _fit_for_it(model: nn.Module) -> None:
     try:
         from opacus.validators import ModuleValidator
     except ImportError as error:
-        raise Unsupported(
-            "private training needs opacus; install forget-by-design[private]"
-        ) from error
+        raise not_installed("opacus", "private") from error
     model.train()
     if reasons := ModuleValidator.validate(model, strict=False):
         raise Unsupported(f"the model can't be trained privately: {reasons[0]}")

@@ -18,13 +18,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from forgetnet.declared import check_kind
 from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
 from forgetnet.experts.pinned import mix
 from forgetnet.files import shred, shred_tree, write_durable
 from forgetnet.unlearn.changing import Changing, write_state
 from forgetnet.unlearn.config import Cost
 from forgetnet.unlearn.result import UnlearnResult, state_digest
-from forgetnet.unlearn.task import Task, guess_task
+from forgetnet.unlearn.task import Task, task_of
 from forgetnet.unlearn.unlearner import Unlearner
 
 __all__ = ["Done", "UnlearnQueue", "some_of"]
@@ -98,13 +99,16 @@ class UnlearnQueue:
         task: Task | None = None,
         utility: Callable[[nn.Module], float] | None = None,
     ) -> None:
+        check_kind("unlearner", unlearner, Unlearner)
+        check_kind("model", model, nn.Module)
+        check_kind("max_requests", max_requests, int | None)
         if max_requests is not None and max_requests < 1:
             raise InvalidRecord("max_requests= is at least 1, or None")
         if isinstance(unlearner, Changing) and unlearner.extra():
             raise InvalidRecord(f"{unlearner.name} is given data for one forget set, not for many")
         self.unlearner, self.model, self.data = unlearner, model, data
         self.max_requests, self.utility = max_requests, utility
-        self.task = guess_task(data) if task is None else task
+        self.task = task_of(data, task)
         self._root = Path(folder)
         self._waiting: dict[str, tuple[int, ...]] = {}
         self._applied: dict[str, tuple[int, ...]] = {}

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from forgetnet.declared import check_declared
 from forgetnet.errors import InvalidRecord
 from forgetnet.experts.pinned import drawn, mix
 from forgetnet.unlearn.config import check_positive
@@ -46,6 +47,7 @@ class Recipe:
     grad_clip: float | None = 1.0
 
     def __post_init__(self) -> None:
+        check_declared(self)
         check_positive(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size)
         if self.optimizer not in {"adamw", "sgd"}:
             raise InvalidRecord("optimizer= is 'adamw' or 'sgd'")

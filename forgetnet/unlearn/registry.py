@@ -6,10 +6,12 @@ Third parties offer classes under the entry-point group ``forgetnet.unlearners``
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from forgetnet.errors import Unsupported
+from forgetnet.errors import InvalidRecord, Unsupported
+from forgetnet.unlearn.config import Guarantee
 
 __all__ = ["available", "get", "register"]
 
@@ -40,7 +42,13 @@ def _all() -> dict[str, type[Any]]:
 
 
 def available(*, guarantee: str | None = None) -> list[str]:
-    """List the names of unlearners; of those with a guarantee only, if one is given."""
+    """List the names of unlearners; of those with a guarantee only, if one is given.
+
+    Raises:
+        InvalidRecord: there is no such guarantee.
+    """
+    if guarantee is not None and guarantee not in get_args(Guarantee):
+        raise InvalidRecord(f"guarantee= is one of {', '.join(get_args(Guarantee))}, or None")
     kinds = _all().items()
     return sorted(n for n, kind in kinds if guarantee is None or kind.guarantee == guarantee)
 
@@ -49,6 +57,7 @@ def get(name: str, **settings: Any) -> Any:
     """Make an unlearner by its name.
 
     Raises:
+        InvalidRecord: it has no such setting, or one makes no sense.
         Unsupported: there is none of that name.
     """
     kinds = _all()
@@ -56,4 +65,8 @@ def get(name: str, **settings: Any) -> Any:
         raise Unsupported(
             f"no unlearner is called {name[:80]!r}; there are {', '.join(sorted(kinds))}"
         )
+    known = {f.name for f in fields(kinds[name]) if f.init} if is_dataclass(kinds[name]) else None
+    if known is not None and (unknown := settings.keys() - known):
+        told = ", ".join(sorted(unknown))
+        raise InvalidRecord(f"{name} has no setting {told}; it has {', '.join(sorted(known))}")
     return kinds[name](**settings)

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from forgetnet.declared import check_kind
 from forgetnet.errors import InvalidRecord
 from forgetnet.experts.pinned import drawn, mix, pinned
 from forgetnet.unlearn.changing import Changing, Course, Ending, look
@@ -23,7 +24,7 @@ from forgetnet.unlearn.config import Cost, StopRule, check_positive
 from forgetnet.unlearn.identity import digests
 from forgetnet.unlearn.registry import register
 from forgetnet.unlearn.run import Run, Side
-from forgetnet.unlearn.task import Batch, Task, guess_task
+from forgetnet.unlearn.task import Batch, Task, task_of
 from forgetnet.unlearn.unlearner import scope_of, unfit
 
 __all__ = ["DeltaGrad", "StepTrace", "quasi_hessian", "record_training"]
@@ -112,7 +113,8 @@ def record_training(
     Returns:
         The model, and a trace of 2 T p numbers.
     """
-    chosen = guess_task(data) if task is None else task
+    check_kind("model", model, nn.Module)
+    chosen = task_of(data, task)
     trained = copy.deepcopy(model)
     modes = [(module, module.training) for module in trained.modules()]
     trained.eval()
@@ -195,6 +197,7 @@ class DeltaGrad(Changing):
     stop: StopRule = field(default_factory=lambda: StopRule(None, None))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive(period=self.period, burn_in=self.burn_in, memory=self.memory)
 
     def means(self) -> dict[str, Any]:

@@ -16,12 +16,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from forgetnet.declared import check_kind
 from forgetnet.errors import StoreError
 from forgetnet.unlearn.change import Change
 from forgetnet.unlearn.config import Cost, Guarantee
 from forgetnet.unlearn.identity import tensors_digest
 
-__all__ = ["Step", "UnlearnResult", "state_digest"]
+__all__ = ["Step", "UnlearnResult", "module_of", "state_digest"]
 
 
 @dataclass(frozen=True)
@@ -150,3 +151,18 @@ class UnlearnResult:
         cost = f"{self.cost.forwards:,} forwards, {self.cost.backwards:,} backwards"
         lines.append(f"{self.method}, {self.guarantee}: {self.stopped} after {cost}")
         return "\n".join(lines)
+
+
+def module_of(given: nn.Module | UnlearnResult, name: str) -> nn.Module:
+    """Return a module as it was given, or that of a result.
+
+    Args:
+        given: either.
+        name: of the argument.
+
+    Raises:
+        InvalidRecord: it is neither.
+    """
+    found = given.model if isinstance(given, UnlearnResult) else given
+    check_kind(name, found, nn.Module)
+    return found

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from forgetnet.declared import check_declared
 from forgetnet.experts.pinned import mix
 from forgetnet.unlearn.config import Budget, Cost, StopRule
 from forgetnet.unlearn.result import Step
@@ -77,6 +78,9 @@ class Run:
     carried: dict[str, Tensor] = field(default_factory=dict)
     statistics: dict[str, Tensor] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        check_declared(self)
 
     # -- data
 

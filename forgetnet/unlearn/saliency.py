@@ -104,6 +104,7 @@ class SaliencyMask(Unlearner):
     share: float = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive(share=self.share)
         if self.share > 1.0 or not isinstance(self.inner, Descent):
             raise InvalidRecord("saliency_mask needs inner=, a method by gradients, and share <= 1")

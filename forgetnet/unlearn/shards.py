@@ -28,7 +28,7 @@ from forgetnet.unlearn.registry import register
 from forgetnet.unlearn.result import Step
 from forgetnet.unlearn.retrain import Build, fresh_model, named
 from forgetnet.unlearn.run import Run
-from forgetnet.unlearn.task import Batch, Task, guess_task
+from forgetnet.unlearn.task import Batch, Task, task_of
 from forgetnet.unlearn.unlearner import snapshot_of, unfit
 from forgetnet.unlearn.whole import read_whole, write_whole
 
@@ -94,6 +94,7 @@ class ShardRetrain(Changing):
     vote: Literal["probabilities", "mean"] = "probabilities"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.shards < 1 or self.slices < 1:
             raise InvalidRecord("shards= and slices= are at least 1")
         if self.params != (".*",):
@@ -150,7 +151,7 @@ class ShardRetrain(Changing):
         Raises:
             InvalidRecord: there is no ``build``.
         """
-        chosen = guess_task(data) if task is None else task
+        chosen = task_of(data, task)
         placed = self.placed(chosen, data)
         members = []
         with pinned():

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forgetnet.declared import check_kind
 from forgetnet.errors import InvalidRecord
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "guess_task",
     "precise",
     "size_of",
+    "task_of",
 ]
 
 Batch = Mapping[str, Tensor]
@@ -37,6 +39,7 @@ Answers = Literal["classes", "tokens", "numbers"]
 """What the answer to an example is: one of some classes, a row of tokens, or no choice at all."""
 
 
+@runtime_checkable
 class Task(Protocol):
     """One kind of task."""
 
@@ -110,8 +113,10 @@ class Task(Protocol):
 def _as_tensor(values: Any) -> Tensor:
     if isinstance(values, Tensor):
         return values
-    array = np.asarray(values)
-    return torch.from_numpy(np.ascontiguousarray(array))
+    try:
+        return torch.from_numpy(np.ascontiguousarray(values))
+    except (TypeError, ValueError):  # of which the message may hold some of it
+        raise InvalidRecord("inputs and targets are tensors, or arrays of numbers") from None
 
 
 def precise(logits: Tensor) -> Tensor:
@@ -141,7 +146,8 @@ class PairedData:
             if len(data[0]) != len(data[1]):
                 raise InvalidRecord(f"{len(data[0])} inputs came with {len(data[1])} targets")
             return len(data[0])
-        if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+        rows = hasattr(data, "__len__") and hasattr(data, "__getitem__")
+        if rows and not isinstance(data, Mapping | str):
             return len(data)
         raise InvalidRecord("data is a pair (inputs, targets), or a sequence of such pairs")
 
@@ -227,9 +233,20 @@ class RegressionTask(PairedData):
         return found
 
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return the (n, t) answers."""
+        """Return the (n, t) answers.
+
+        Raises:
+            InvalidRecord: they are more or fewer numbers an example than the targets.
+        """
         answer: Tensor = model(batch["inputs"])
-        return answer.reshape(len(answer), -1)
+        answers, wanted = answer.reshape(len(answer), -1), batch["targets"].shape[1]
+        if answers.shape[1] != wanted:
+            raise InvalidRecord(
+                f"the model gives {answers.shape[1]} numbers an example, the targets of this "
+                f"regression are {wanted}; labels of a classification are whole numbers, such as "
+                "labels.long()"
+            )
+        return answers
 
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Return half the squared error, the Gaussian negative log-likelihood up to a constant."""
@@ -266,23 +283,47 @@ class RegressionTask(PairedData):
         return size_of(batch)
 
 
+def task_of(data: Any, task: Task | None) -> Task:
+    """Return the task that was given, or else the one that a data set looks like.
+
+    Raises:
+        InvalidRecord: what was given is no task, or the data looks like none.
+    """
+    if task is None:
+        return guess_task(data)
+    check_kind("task", task, Task, "ClassificationTask()")
+    return task
+
+
 def guess_task(data: Any) -> Task:
     """Return the task that a data set looks like.
 
     Raises:
-        InvalidRecord: it is empty, or looks like none; give ``task=``.
+        InvalidRecord: it is empty, or looks like none or like two; give ``task=``.
     """
     if isinstance(data, tuple) and len(data) == 2:
-        floating = _as_tensor(data[1]).is_floating_point()
-        return RegressionTask() if floating else ClassificationTask()
-    first = data[0] if hasattr(data, "__getitem__") and len(data) else None
+        return _task_by(_as_tensor(data[1]))
+    rows = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    first = data[0] if rows and not isinstance(data, Mapping) and len(data) else None
     if isinstance(first, Mapping) and "input_ids" in first:
         from forgetnet.unlearn.causal import CausalLMTask
 
         return CausalLMTask()
     if isinstance(first, tuple) and len(first) == 2:
-        floating = torch.as_tensor(first[1]).is_floating_point()
-        return RegressionTask() if floating else ClassificationTask()
+        return _task_by(_as_tensor(first[1])[None])
     if first is None and hasattr(data, "__len__") and not len(data):
         raise InvalidRecord("the data set is empty; there is nothing to tell a task from")
     raise InvalidRecord("can't tell what kind of data this is; give task=")
+
+
+def _task_by(targets: Tensor) -> Task:
+    """Tell a task by its (n, ...) targets."""
+    if not targets.is_floating_point():
+        return ClassificationTask()
+    shares = targets.ndim == 2 and targets.shape[1] > 1 and bool((targets >= 0.0).all())
+    if shares and len(targets) and bool(((targets.sum(dim=1) - 1.0).abs() < 1e-4).all()):
+        raise InvalidRecord(
+            "these targets look like probabilities of classes: give labels as whole numbers, such "
+            "as targets.argmax(1), or task=RegressionTask() if they are numbers to be met"
+        )
+    return RegressionTask()

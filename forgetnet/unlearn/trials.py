@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from forgetnet.audit.robustness import round_trip, rounded
+from forgetnet.declared import check_declared
 from forgetnet.errors import InvalidRecord
 from forgetnet.experts.pinned import drawn, mix
 from forgetnet.unlearn.collect import Collected
@@ -53,6 +54,7 @@ class Relearn:
     probe: int = 256
 
     def __post_init__(self) -> None:
+        check_declared(self)
         check_positive(steps=self.steps, lr=self.lr, batch_size=self.batch_size, probe=self.probe)
         if not 0 < self.share <= 0.05 or not 0 <= self.slack < 1 or self.seeds < 2:
             raise InvalidRecord("share= is at most 0.05, slack= below 1, and seeds= 2 or more")

@@ -13,13 +13,15 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 
+from forgetnet.declared import check_declared, check_kind
 from forgetnet.errors import InvalidRecord, Unsupported
 from forgetnet.record import canonical_json
 from forgetnet.unlearn.config import Budget, Cost, Guarantee
 from forgetnet.unlearn.result import Step, UnlearnResult
-from forgetnet.unlearn.task import Task, guess_task
+from forgetnet.unlearn.task import Task, task_of
 
 __all__ = ["Callback", "Unlearner", "scope_of"]
 
@@ -35,8 +37,9 @@ def scope_of(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Paramete
         patterns: regular expressions over whole names of parameters.
 
     Raises:
-        InvalidRecord: none does.
+        InvalidRecord: none does, or it is no module.
     """
+    check_kind("model", model, nn.Module)
     wanted = {n: p for n, p in model.named_parameters() if p.requires_grad}
     if not wanted:
         raise InvalidRecord(
@@ -55,8 +58,8 @@ class Unlearner(ABC):
     """One method with its settings; equal settings and data give equal results.
 
     Attributes:
-        params: regular expressions over the names of the parameters that may change: the head, the
-            expert or the adapter that saw the data. Everything else keeps its bits.
+        params: regular expressions over the names of the parameters that may change, or one: the
+            head, the expert or the adapter that saw the data. Everything else keeps its bits.
         seed: of every random draw.
         device: where to compute; None for where the model is.
     """
@@ -70,6 +73,26 @@ class Unlearner(ABC):
     params: tuple[str, ...] = (".*",)
     seed: int = 0
     device: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings of another kind than is declared; one pattern stands for itself.
+
+        Raises:
+            InvalidRecord: with the name of the setting.
+        """
+        given: Any = {"params": self.params, "device": self.device}
+        if isinstance(given["params"], str):
+            object.__setattr__(self, "params", (given["params"],))
+        elif isinstance(given["params"], list):
+            object.__setattr__(self, "params", tuple(given["params"]))
+        if isinstance(given["device"], torch.device):
+            object.__setattr__(self, "device", str(given["device"]))
+        check_declared(self)
+        for pattern in self.params:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise InvalidRecord(f"params= holds no regular expression: {error}") from error
 
     def get_params(self, *, deep: bool = True) -> dict[str, Any]:
         """Return the settings by name."""
@@ -151,7 +174,7 @@ class Unlearner(ABC):
         """
         if forget is None and "forget" in self.needs:
             raise InvalidRecord("give the forget set: what the model is to forget")
-        chosen = guess_task(retain if forget is None else forget) if task is None else task
+        chosen = task_of(retain if forget is None else forget, task)
         if forget is not None and not chosen.size(forget):
             raise InvalidRecord("the forget set is empty; there is nothing to forget")
         given = {"retain": retain, **others}

@@ -188,4 +188,4 @@ def test_what_a_later_forget_would_be_surprised_by_is_said(shell: Shell, loans: 
 def test_a_slip_in_a_name_does_not_look_like_success(shell: Shell, loans: Path) -> None:
     train(shell, loans)
     said = shell.on_store("forget", "--subject", "P3", "--yes").stderr
-    assert "Nothing is stored under this subject; did you mean" in said and "'p3'" in said
+    assert "Nothing is stored under this subject; did you mean 'p3', 'p13'?\n" in said
