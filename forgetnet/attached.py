@@ -10,18 +10,21 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from inspect import getattr_static
 from pathlib import Path
 from typing import Any
 
 from forgetnet.component import Attachable, Component, Cost, Finding, Influence, Standing
 from forgetnet.errors import InvalidRecord, StoreError
+from forgetnet.given import path_of, root_of
 from forgetnet.home import load_settings, save_settings
 from forgetnet.opening import Parts
 
 _NAME = re.compile(r"[a-z][a-z0-9_ -]{0,39}")
+_VERBS = ("name", "attach", "settled", "detach", "forget")
 _TAKEN = ("rows", "vectors and index", "store", "index", "encoder", "memory")
 
-__all__ = ["Absent", "attach", "check_untaught", "detach"]
+__all__ = ["Absent", "attach", "check_untaught", "detach", "models_of"]
 
 
 class Absent:
@@ -71,6 +74,30 @@ class Absent:
     def digest(self) -> str:
         """Return its name: what it answers isn't known here."""
         return f"absent: {self.name}"
+
+
+def models_of(given: object) -> tuple[Attachable, ...]:
+    """Return the models of ``models=``, which may be one.
+
+    Raises:
+        StoreError: something there is no model that can be attached.
+    """
+    models: list[Any] = [given]
+    if isinstance(given, Sequence) and not _is_model(given):
+        models = list(given)
+    if not all(map(_is_model, models)):
+        raise StoreError(
+            "models= takes models that learnt from this memory, each as Entangled(model, ...) of "
+            "forgetnet.fallback, alone or in a list"
+        )
+    return tuple(models)
+
+
+def _is_model(value: object) -> bool:
+    """Tell whether a value has the verbs of a model, without asking it anything."""
+    # a property may do work
+    has = (getattr_static(value, verb, None) is not None for verb in _VERBS)
+    return not isinstance(value, type) and all(has)
 
 
 def attach(
@@ -165,9 +192,9 @@ def detach(path: str | Path, name: str) -> None:
         InvalidRecord: no model of this name learnt from the memory.
         StoreError: the folder can't be written.
     """
-    root = Path(path).expanduser().resolve()
+    root = root_of(str(path_of(path, "path", StoreError)))
     settings = load_settings(root)
     if settings is None or name not in settings.models:
-        raise InvalidRecord(f"no model called {name[:80]!r} learnt from a memory at {root}")
+        raise InvalidRecord(f"no model called {str(name)[:80]!r} learnt from a memory at {root}")
     kept = {other: identity for other, identity in settings.models.items() if other != name}
     save_settings(root, replace(settings, models=kept))

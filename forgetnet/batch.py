@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -16,9 +16,10 @@ from types import NoneType
 from typing import Any, cast
 
 from forgetnet.errors import InvalidRecord
-from forgetnet.record import Record, normalise, split_topic, utc
+from forgetnet.given import names_of
+from forgetnet.record import Record, check_record, normalise, split_topic, utc
 
-__all__ = ["complete", "normalise_all", "uncollected"]
+__all__ = ["common_of", "complete", "items_of", "normalise_all", "uncollected"]
 
 _FEW = 16
 _MANY = 1000
@@ -38,6 +39,44 @@ def uncollected(count: int) -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def items_of(given: object) -> list[str | Record]:
+    """Return one text or record, or many, as a list.
+
+    Raises:
+        InvalidRecord: it is neither.
+    """
+    if isinstance(given, str | Record):
+        return [given]
+    if not isinstance(given, Mapping | bytes):
+        try:
+            return list(given)  # type: ignore[call-overload, no-any-return] # what can't be iterated is refused
+        except TypeError:
+            pass
+    raise InvalidRecord(
+        f"can't store a {type(given).__name__}; give texts or Records, as Record(text=...)"
+    )
+
+
+def common_of(
+    *, metadata: Mapping[str, Any] | None, mentions: object, derived_from: object, **others: Any
+) -> Record:
+    """Return what the texts of a batch have in common, as a record without text or id.
+
+    Raises:
+        InvalidRecord: a value can't be stored; the message lists every reason.
+    """
+    common = Record(
+        text="",
+        mentions=names_of(mentions, "mentions", InvalidRecord),
+        derived_from=names_of(derived_from, "derived_from", InvalidRecord),
+        metadata=_PLAIN if metadata is None else metadata,
+        **others,
+    )
+    if faults := check_record(replace(common, id="common")):
+        raise InvalidRecord("; ".join(faults))
+    return common if common.metadata else replace(common, metadata=_PLAIN)
 
 
 def complete(

@@ -6,6 +6,7 @@ Knows nothing of stores.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def embed(
         InvalidRecord: a vector has another length than the encoder's, or isn't finite.
     """
     if vectors is not None:
-        found = check_vectors(np.asarray(vectors, np.float32), encoder.dim)
+        found = check_vectors(_numbers(vectors), encoder.dim)
         if len(found) != len(records):
             raise InvalidRecord(f"{len(records)} items came with {len(found)} vectors")
         return found
@@ -52,13 +53,22 @@ def embed(
     return content
 
 
+def _numbers(values: Any) -> Floats:
+    """Return numbers as float32; one that is too large for it is infinite, and refused later."""
+    try:
+        with np.errstate(over="ignore"):
+            return np.asarray(values, np.float32)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidRecord("vectors must be rows of numbers, each as long as the others") from None
+
+
 def _stack(vectors: Sequence[Floats], dim: int) -> Floats:
     """Return vectors as (n, dim) float32."""
     if set(map(type, vectors)) == {np.ndarray} and {v.shape for v in vectors} == {(dim,)}:
         flat = np.concatenate(vectors)
         if flat.dtype == np.float32:
             return flat.reshape(-1, dim)
-    rows = [np.asarray(vector, np.float32).ravel() for vector in vectors]
+    rows = [_numbers(vector).ravel() for vector in vectors]
     if any(len(row) != dim for row in rows):
         raise InvalidRecord(f"a vector's length isn't the {dim} of this memory")
     return np.stack(rows) if rows else np.zeros((0, dim), np.float32)

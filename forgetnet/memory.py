@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from forgetnet.attached import attach, check_untaught
-from forgetnet.batch import complete, normalise_all, uncollected
+from forgetnet.attached import attach, check_untaught, models_of
+from forgetnet.batch import common_of, complete, items_of, normalise_all, uncollected
 from forgetnet.component import Attachable, Component
 from forgetnet.embed import embed
 from forgetnet.encode import Encoder
@@ -30,9 +30,10 @@ from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
 from forgetnet.forget.verbs import Forgets
 from forgetnet.geometry import codes
+from forgetnet.given import check_switches, clock_of, names_of, path_of, text_of
 from forgetnet.opening import Key, Parts, open_parts
 from forgetnet.reader import Reader, now
-from forgetnet.record import Deleted, Record, as_names, normalise, split_topic
+from forgetnet.record import Deleted, Record, normalise, split_topic
 from forgetnet.store import Floats
 
 __all__ = ["KEEP", "Keep", "Memory"]
@@ -70,7 +71,7 @@ class Memory(Reader, Forgets):
             reopen=parts.reopen,
             readonly=parts.home.readonly,
             encoder_digest=hashlib.sha256(parts.encoder.digest.encode()).hexdigest(),
-            clock=clock,
+            clock=self._clock,
             components=(*components, *attach(parts, models, components)),
             remarks=tuple(remarks),
             lock=parts.lock,
@@ -83,7 +84,7 @@ class Memory(Reader, Forgets):
         *,
         encoder: str | Encoder | None = None,
         key: Key = None,
-        models: Sequence[Attachable] = (),
+        models: Attachable | Sequence[Attachable] = (),
         readonly: bool = False,
         clock: Callable[[], datetime] = now,
     ) -> Memory:
@@ -97,8 +98,9 @@ class Memory(Reader, Forgets):
                 sentence-transformers name or path, ``"hash"``, ``"vectors:384"``, or an encoder.
             key: 32 secret bytes or more, or a file with them in hexadecimal; by default a file in
                 the folder. It signs the receipts and keys the topic codes and the shard map.
-            models: weights that learnt from its records, as ``forgetnet.fallback.Entangled``; one
-                left out later stands as ``unsupported`` in receipts until it is given again.
+            models: weights that learnt from its records, one or several, as
+                ``forgetnet.fallback.Entangled``; one left out later stands as ``unsupported`` in
+                receipts until it is given again.
             readonly: read beside a writer; sees what it commits at the next call.
             clock: returns the present time, aware.
 
@@ -108,6 +110,10 @@ class Memory(Reader, Forgets):
             StoreLocked: another process writes to it.
             Unsupported: the engine or the encoder isn't installed.
         """
+        models = models_of(models)
+        clock = clock_of(clock)
+        check_switches(StoreError, readonly=readonly)
+        path_of(path_or_url, "path_or_url", StoreError)
         parts = open_parts(str(path_or_url), encoder, key, readonly=readonly)
         done = False
         try:
@@ -151,8 +157,8 @@ class Memory(Reader, Forgets):
         subject: str | None = None,
         topic: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        mentions: Sequence[str] | str = (),
-        derived_from: Sequence[str] | str = (),
+        mentions: Sequence[str] | str | None = (),
+        derived_from: Sequence[str] | str | None = (),
         expires_at: datetime | None = None,
         vectors: Floats | Sequence[Sequence[float]] | None = None,
         progress: bool = True,
@@ -175,20 +181,17 @@ class Memory(Reader, Forgets):
             InvalidRecord: an item can't be stored, or an id is taken; nothing was stored.
             StoreError: the store can't be written; nothing was stored.
         """
-        if isinstance(items, Mapping):
-            raise InvalidRecord("can't store a mapping; give texts or Records, as Record(text=...)")
-        given: list[str | Record] = [items] if isinstance(items, str | Record) else list(items)
-        common = Record(
-            text="",
+        check_switches(InvalidRecord, progress=progress)
+        common = common_of(
             subject=subject,
             topic=topic,
-            mentions=as_names(mentions),
-            derived_from=as_names(derived_from),
+            metadata=metadata,
+            mentions=mentions,
+            derived_from=derived_from,
             expires_at=expires_at,
         )
-        if metadata:
-            common = replace(common, metadata=metadata)
-        raw = complete(given, common, [ids] if isinstance(ids, str) else ids)
+        names = None if ids is None else names_of(ids, "ids", InvalidRecord, ordered=True)
+        raw = complete(items_of(items), common, names)
         with self._lock:
             settle(self._office)
             with uncollected(len(raw)):
@@ -212,8 +215,8 @@ class Memory(Reader, Forgets):
         subject: str | Keep | None = KEEP,
         topic: str | Keep | None = KEEP,
         metadata: Mapping[str, Any] | Keep = KEEP,
-        mentions: Sequence[str] | str | Keep = KEEP,
-        derived_from: Sequence[str] | str | Keep = KEEP,
+        mentions: Sequence[str] | str | Keep | None = KEEP,
+        derived_from: Sequence[str] | str | Keep | None = KEEP,
         expires_at: datetime | Keep | None = KEEP,
         vector: Floats | None = None,
     ) -> Record:
@@ -225,16 +228,19 @@ class Memory(Reader, Forgets):
         Raises:
             InvalidRecord: the id isn't stored, or a value can't be stored; nothing was changed.
         """
+        text_of(id, "id", InvalidRecord)
         given = {
             "text": text,
             "subject": subject,
             "topic": topic,
             "metadata": metadata,
-            "mentions": mentions if mentions is KEEP else as_names(mentions),
-            "derived_from": derived_from if derived_from is KEEP else as_names(derived_from),
+            "mentions": mentions,
+            "derived_from": derived_from,
             "expires_at": expires_at,
         }
         changes = {name: value for name, value in given.items() if value is not KEEP}
+        for name in {"mentions", "derived_from"} & changes.keys():
+            changes[name] = names_of(changes[name], name, InvalidRecord)
         with self._lock:
             check_untaught(self._office.components, "update")
             settle(self._office)
@@ -254,8 +260,11 @@ class Memory(Reader, Forgets):
         """Make records unreachable, at once and durably.
 
         Their bytes stay in the files until ``purge`` or ``forget``; use ``forget`` to erase.
+
+        Raises:
+            InvalidRecord: ``ids`` is neither an id nor several.
         """
-        wanted = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+        wanted = list(dict.fromkeys(names_of(ids, "ids", InvalidRecord)))
         with self._lock:
             check_untaught(self._office.components, "delete")
             settle(self._office)
@@ -296,11 +305,16 @@ class Memory(Reader, Forgets):
         Args:
             path: file to write, replaced in one step.
             embeddings: keep the vectors, so that nothing needs to be embedded again.
+
+        Raises:
+            StoreError: the file can't be written; an older one stays as it was.
         """
+        path = path_of(path, "path", StoreError)
+        check_switches(StoreError, embeddings=embeddings)
         with self._lock:
             return write_memory(
                 self._store,
-                Path(path),
+                path,
                 self._encoder,
                 embeddings=embeddings,
                 at=self._clock(),
@@ -320,7 +334,8 @@ class Memory(Reader, Forgets):
             StoreError: the store can't be written, or the file changed meanwhile; the message
                 says how many of its records, from the first on, are stored.
         """
-        path = Path(path)
+        path = path_of(path, "path", InvalidRecord)
+        check_switches(InvalidRecord, progress=progress)
         ids: list[str] = []
         with self._lock:
             settle(self._office)

@@ -15,6 +15,7 @@ from forgetnet.encode import Encoder, resolve_encoder
 from forgetnet.errors import StoreError
 from forgetnet.files import write_durable
 from forgetnet.forget.keys import derive_salt, derive_signer, key_id, public_pem
+from forgetnet.given import path_of, root_of
 from forgetnet.home import (
     Home,
     Settings,
@@ -65,6 +66,7 @@ def open_parts(url: str, encoder: str | Encoder | None, key: Key, *, readonly: b
         StoreError: it belongs to another key, or can't be made or read.
         Unsupported: the engine or the encoder isn't installed.
     """
+    key = key if key is None or isinstance(key, bytes) else path_of(key, "key=", StoreError)
     engine, path = split_url(url)
     if engine == "memory":
         chosen = resolve_encoder(encoder)
@@ -73,18 +75,22 @@ def open_parts(url: str, encoder: str | Encoder | None, key: Key, *, readonly: b
         return Parts(open_store("memory://", config), chosen, home, "memory://")
     if not path:
         raise StoreError(f"the URL names no path; write {engine}://PATH")
-    root = Path(path).expanduser().resolve()
+    root = root_of(path)
     settings = load_settings(root)
     chosen = resolve_encoder(settings.encoder if settings and encoder is None else encoder)
     if settings:
         check_encoder(settings, chosen.name, chosen.digest)
+    # An encoder that can't be loaded, or a key that can't be read, is found out before there is a
+    # folder, so that what fails leaves none.
+    dim, digest = chosen.dim, chosen.digest
+    secret = None if key is None else read_secret(root, key, create=False)
     new = prepare(root, readonly=readonly)
-    home = Home(root, read_secret(root, key, create=new), readonly)
+    home = Home(root, secret or read_secret(root, None, create=new), readonly)
     signer = derive_signer(home.secret)
     fingerprint = key_id(signer.public_key())
     if settings:
         _check_key(root, settings, fingerprint)
-    config = StoreConfig(chosen.dim, derive_salt(home.secret), readonly=readonly)
+    config = StoreConfig(dim, derive_salt(home.secret), readonly=readonly)
     inner = f"{engine}://{root / 'store'}"
     store = open_store(inner, config)
     done = False
@@ -93,11 +99,11 @@ def open_parts(url: str, encoder: str | Encoder | None, key: Key, *, readonly: b
             sweep_torn(root)
         if new and (settings := load_settings(root)):
             # Another process made it before the lock was ours: it decides, as for any old memory.
-            check_encoder(settings, chosen.name, chosen.digest)
+            check_encoder(settings, chosen.name, digest)
             _check_key(root, settings, fingerprint)
         elif new:
             write_durable(root / "receipt.pub", public_pem(signer), 0o644)
-            save_settings(root, Settings(chosen.name, chosen.digest, chosen.dim, fingerprint))
+            save_settings(root, Settings(chosen.name, digest, dim, fingerprint))
         done = True
     finally:
         if not done:

@@ -17,6 +17,7 @@ from forgetnet.encode import Encoder, check_vectors
 from forgetnet.errors import InvalidRecord, InvalidScope
 from forgetnet.filters import Filter
 from forgetnet.forget.keys import derive_salt
+from forgetnet.given import check_switches, clock_of, number_of, text_of, whole_of
 from forgetnet.ledger import Ledger
 from forgetnet.opening import Parts
 from forgetnet.record import Hit, Record, Stats
@@ -47,7 +48,7 @@ class Reader:
         home = parts.home
         self._store = parts.store
         self._encoder = parts.encoder
-        self._clock = clock
+        self._clock = clock_of(clock)
         self._lock = parts.lock
         self._salt = derive_salt(home.secret)
         self._home = home
@@ -75,7 +76,13 @@ class Reader:
         return self._encoder
 
     def get(self, id: str, *, vector: bool = False) -> Record | None:
-        """Return a stored record, with its embedding if asked; None if there is none."""
+        """Return a stored record, with its embedding if asked; None if there is none.
+
+        Raises:
+            InvalidRecord: the id is no string.
+        """
+        text_of(id, "id", InvalidRecord)
+        check_switches(InvalidRecord, vector=vector)
         with self._lock:
             record = with_vector(self._store, id) if vector else self._store.get([id]).get(id)
             return record if record is not None and _is_here(record, self._clock()) else None
@@ -122,10 +129,10 @@ class Reader:
 
         Raises:
             InvalidRecord: the query is neither, such as a list of texts, or isn't finite.
-            InvalidScope: the filter is malformed, or k isn't positive.
+            InvalidScope: the filter is malformed, or k is no whole number from 1 on.
         """
-        if k < 1:
-            raise InvalidScope(f"k must be at least 1, not {k}")
+        k = whole_of(k, "k", InvalidScope)
+        number_of(weight, "weight", InvalidScope)
         with self._lock:
             request = Query(
                 self._query_vector(query),
@@ -139,6 +146,12 @@ class Reader:
 
     def _query_vector(self, query: str | Floats | Sequence[float]) -> Floats:
         if isinstance(query, str):
+            try:
+                query.encode()
+            except UnicodeEncodeError:
+                raise InvalidRecord(
+                    "a query holds half of a surrogate pair, which UTF-8 can't write; repair it"
+                ) from None
             vector: Floats = self._encoder.encode([query], progress=False)[0]
             return vector
         dim = self._encoder.dim

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -26,7 +26,6 @@ __all__ = [
     "Hit",
     "Record",
     "Stats",
-    "as_names",
     "canonical_bytes",
     "canonical_json",
     "check_record",
@@ -235,11 +234,11 @@ def _check(record: Record, record_id: str) -> tuple[list[str], dict[str, Any]]:
             break
     if not record_id:
         faults.append("id is empty")
-    if record.subject == "":
+    if isinstance(record.subject, str) and not record.subject:
         faults.append("subject is empty; use None for a record that is nobody's")
-    if record.mentions != ():
+    if type(record.mentions) is not tuple or record.mentions:
         faults += _names_faults("mentions", record.mentions)
-    if record.derived_from != ():
+    if type(record.derived_from) is not tuple or record.derived_from:
         faults += _names_faults("derived_from", record.derived_from)
     if record.created_at is not None:
         faults += _moment_faults("created_at", record.created_at)
@@ -314,8 +313,3 @@ def canonical_bytes(record: Record, content: bytes, place: bytes) -> bytes:
         ]
     ).encode()
     return b"".join((len(fields).to_bytes(8, "little"), fields, content, place))
-
-
-def as_names(names: Sequence[str] | str) -> tuple[str, ...]:
-    """Return names as a tuple; a string is one name."""
-    return (names,) if isinstance(names, str) else tuple(names)

@@ -14,6 +14,7 @@ import numpy as np
 from forgetnet.errors import InvalidScope, StoreError
 from forgetnet.filters import Filter, compile_filter, under
 from forgetnet.geometry import codes
+from forgetnet.given import number_of, text_of
 from forgetnet.record import Hit, Record, split_topic
 from forgetnet.store import Cone, Floats, Near, Query, Store
 
@@ -27,7 +28,7 @@ def narrow(where: Filter | None, subject: str | None) -> Filter | None:
     """Join a filter and a subject."""
     if subject is None:
         return where
-    if not subject:
+    if not text_of(subject, "subject=", InvalidScope):
         raise InvalidScope("subject= is empty; leave it out to search everybody's records")
     owned = {"subject": subject}
     return owned if where is None else {"$and": [owned, where]}
@@ -38,8 +39,9 @@ def cone_of(topic: str, salt: bytes) -> Cone:
 
     Raises:
         InvalidRecord: the topic isn't a path.
+        InvalidScope: it isn't a string.
     """
-    path = split_topic(topic)
+    path = split_topic(text_of(topic, "a topic", InvalidScope))
     query, threshold = codes.cone(path, salt)
     return Cone(np.asarray(query, np.float64), float(threshold), codes.place(path, salt))
 
@@ -48,11 +50,11 @@ def near_of(topic: str, weight: float, salt: bytes) -> Near:
     """Return the pull towards a topic: hyperbolic distance between places, times ``weight``.
 
     Raises:
-        InvalidScope: the weight is negative or not finite.
+        InvalidRecord: the topic isn't a path.
+        InvalidScope: it isn't a string, or the weight is negative or not finite.
     """
-    if not 0.0 <= weight < float("inf"):
-        raise InvalidScope(f"weight must be a finite number of at least 0, not {weight}")
-    place = codes.place(split_topic(topic), salt)
+    weight = number_of(weight, "weight", InvalidScope)
+    place = codes.place(split_topic(text_of(topic, "a topic", InvalidScope)), salt)
     return Near(lambda places: codes.place_distance(place, places), weight)
 
 

@@ -226,7 +226,7 @@ def test_derived_records_go_too_also_when_their_source_was_deleted_before(memory
 def test_a_string_is_one_name_and_a_mapping_is_no_batch(memory):
     memory.add("ann is ill", ids="a", subject="bob", mentions="ann")
     assert memory.get("a").mentions == ("ann",)
-    with pytest.raises(InvalidRecord, match="mapping"):
+    with pytest.raises(InvalidRecord, match="store a dict"):
         memory.add({"text": "hello", "subject": "ann"})
     with pytest.raises(InvalidScope, match="verify="):
         memory.forget(ids="a", verify="Full")

@@ -56,9 +56,11 @@ def resolve_encoder(spec: str | Encoder | None) -> Encoder:
     Raises:
         Unsupported: nothing fits, or what would fit isn't installed; the message says what to do.
     """
-    if spec is None or spec == "minilm":
+    if spec is None:
         return minilm()
     if isinstance(spec, str):
+        if spec == "minilm":
+            return minilm()
         kind, _, size = spec.partition(":")
         if spec == "hash":
             return HashEncoder()

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from forgetnet.encode import Encoder, VectorsOnly, check_vectors
-from forgetnet.errors import InvalidRecord
+from forgetnet.errors import InvalidRecord, StoreError
 from forgetnet.exchange.file import Header, read_export, write_export
 from forgetnet.exchange.lines import Line
 from forgetnet.record import Record, canonical_bytes, id_hash, normalise
@@ -37,6 +37,9 @@ def write_memory(
         path: the file; see :func:`write_export`.
         encoder: the one that made the vectors.
         embeddings: write the vectors; those of records without text are written anyway.
+
+    Raises:
+        StoreError: the file can't be written; the message says why.
     """
     visible = (r for r in store.scan() if r.expires_at is None or r.expires_at > at)
     ids = sorted((record.id for record in visible), key=id_hash)
@@ -49,7 +52,13 @@ def write_memory(
                 record = records[record_id]
                 yield record, vector if embeddings or record.text is None else None
 
-    return write_export(path, Header(encoder.digest, encoder.dim, len(ids)), rows())
+    try:
+        return write_export(path, Header(encoder.digest, encoder.dim, len(ids)), rows())
+    except OSError as error:
+        raise StoreError(
+            f"can't write the export {path}: {error.strerror}; name a file in a folder that is "
+            "there and can be written"
+        ) from error
 
 
 def read_memory(path: Path, encoder: Encoder) -> Iterator[list[Record]]:

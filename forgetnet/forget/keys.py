@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from forgetnet.errors import ForgetNetError, ReceiptInvalid
+from forgetnet.given import path_of
 
 __all__ = ["PublicKey", "derive_salt", "derive_signer", "key_id", "load_public", "public_pem"]
 
@@ -65,7 +66,7 @@ def load_public(key: PublicKey) -> Ed25519PublicKey:
     if isinstance(key, str) and key.lstrip().startswith("-----BEGIN"):
         key = key.encode("utf-8", "replace")
     if not isinstance(key, bytes):
-        path = Path(key)
+        path = path_of(key, "the public key", ReceiptInvalid)
         try:
             key = path.read_bytes()
         except OSError as error:

@@ -15,11 +15,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from forgetnet.errors import ReceiptInvalid
+from forgetnet.errors import ReceiptInvalid, StoreError
 from forgetnet.files import write_durable
 from forgetnet.forget.strict import fields, hexadecimal, read, rows
+from forgetnet.given import path_of
 
-__all__ = ["SALT_BYTES", "Commitments", "Kind", "Openings", "commitment", "salt_bytes"]
+__all__ = [
+    "SALT_BYTES",
+    "Commitments",
+    "Kind",
+    "Openings",
+    "commitment",
+    "salt_bytes",
+    "write_file",
+]
 
 Kind: TypeAlias = Literal["record", "missing", "scope", "reason"]
 """What a commitment is about: a record that matched, an id that wasn't found, what the scope
@@ -27,6 +36,18 @@ named, the caller's reason. A commitment of one kind never opens as another."""
 
 SALT_BYTES = 32
 _FORMAT = "forgetnet openings v1"
+
+
+def write_file(path: str | Path, data: bytes, what: str) -> None:
+    """Write a file durably, for its owner only; raises ``StoreError`` if it can't be written."""
+    path = path_of(path, what, StoreError)
+    try:
+        write_durable(path, data)
+    except OSError as error:
+        raise StoreError(
+            f"can't write {what} to {path}: {error.strerror}; name a file in a folder that is "
+            "there and can be written"
+        ) from error
 
 
 def commitment(kind: Kind, value: str, salt: bytes) -> str:
@@ -123,7 +144,10 @@ class Openings:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write them durably as JSON that only the owner of the file may read."""
+        """Write them durably as JSON that only the owner of the file may read.
+
+        Raises ``StoreError`` if the file can't be written.
+        """
         told = {
             "format": _FORMAT,
             "receipt": self.receipt,
@@ -132,13 +156,14 @@ class Openings:
             "scope": _pairs(dict([self.scope])),
             "reason": _pairs(dict([self.reason])),
         }
-        write_durable(Path(path), (json.dumps(told, indent=1) + "\n").encode("ascii"))
+        write_file(path, (json.dumps(told, indent=1) + "\n").encode("ascii"), "the openings")
 
     @classmethod
     def load(cls, path: str | Path) -> Openings:
         """Read a file of ``save``; raises ``ReceiptInvalid`` if it isn't one."""
         try:
-            data = read(Path(path).read_bytes(), "the file of openings")
+            given = path_of(path, "the file of openings", ReceiptInvalid)
+            data = read(given.read_bytes(), "the file of openings")
         except OSError as error:
             raise ReceiptInvalid(f"can't read the openings {path}: {error.strerror}") from error
         names = ["format", "receipt", "records", "missing", "scope", "reason"]

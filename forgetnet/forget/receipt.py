@@ -21,7 +21,6 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from forgetnet.errors import ReceiptInvalid
-from forgetnet.files import write_durable
 from forgetnet.forget.dsse import Envelope, open_envelope, seal
 from forgetnet.forget.explain import sentence, table
 from forgetnet.forget.keys import PublicKey, derive_salt, derive_signer, load_public, public_pem
@@ -31,9 +30,11 @@ from forgetnet.forget.openings import (
     Openings,
     commitment,
     salt_bytes,
+    write_file,
 )
 from forgetnet.forget.statement import EXCLUSIONS, Component, Erasure, coarse, environment_pin
 from forgetnet.forget.surfaces import Check, Surface, SurfaceStatus, Withhold, judge, overall
+from forgetnet.given import path_of
 from forgetnet.ledger import Ledger
 
 __all__ = [
@@ -246,14 +247,18 @@ class Receipt:
         return cls(open_envelope(data))
 
     def save(self, path: str | Path) -> None:
-        """Write the receipt durably; the openings are not in it."""
-        write_durable(Path(path), self.to_json().encode("ascii"))
+        """Write the receipt durably; the openings are not in it.
+
+        Raises ``StoreError`` if the file can't be written.
+        """
+        write_file(path, self.to_json().encode("ascii"), "the receipt")
 
     @classmethod
     def load(cls, path: str | Path) -> Receipt:
         """Read a receipt from a file; raises ``ReceiptInvalid`` if there is none in it."""
+        path = path_of(path, "the receipt", ReceiptInvalid)
         try:
-            data = Path(path).read_bytes()
+            data = path.read_bytes()
         except OSError as error:
             raise ReceiptInvalid(f"can't read the receipt {path}: {error.strerror}") from error
         return cls.from_json(data)
@@ -261,7 +266,8 @@ class Receipt:
     def save_openings(self, path: str | Path) -> None:
         """Write the openings durably, apart from the receipt, for their holder only.
 
-        Raises ``ReceiptInvalid`` if the receipt was read back: openings are never in it.
+        Raises ``ReceiptInvalid`` if the receipt was read back: openings are never in it; and
+        ``StoreError`` if the file can't be written.
         """
         if self.openings is None:
             raise ReceiptInvalid("this receipt came without openings; only its maker has them")

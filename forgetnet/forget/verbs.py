@@ -6,13 +6,14 @@ Turns arguments into a scope; knows nothing of what is done with it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, overload
 
 from forgetnet.errors import InvalidScope
 from forgetnet.filters import Filter
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
+from forgetnet.given import check_switches, names_of, text_of
 
 __all__ = ["Forgets", "reason_of", "scope_of"]
 
@@ -25,8 +26,15 @@ def scope_of(
     *,
     mentions: bool,
 ) -> Scope:
-    """Return the scope that some arguments of a forget name."""
-    wanted = (ids,) if isinstance(ids, str) else None if ids is None else tuple(ids)
+    """Return the scope that some arguments of a forget name.
+
+    Raises:
+        InvalidScope: an argument is of another type than it can be.
+    """
+    check_switches(InvalidScope, mentions=mentions)
+    if filter is not None and not isinstance(filter, Mapping):
+        raise InvalidScope("filter= must be a dict of conditions, as {'subject': 'ann'}")
+    wanted = None if ids is None else names_of(ids, "ids", InvalidScope)
     return Scope(wanted, subject, filter, topic, None, mentions)
 
 
@@ -36,9 +44,7 @@ def reason_of(reason: object) -> str:
     Raises:
         InvalidScope: it isn't one.
     """
-    if reason is not None and not isinstance(reason, str):
-        raise InvalidScope("reason= must be a string")
-    return reason or ""
+    return "" if reason is None else text_of(reason, "reason=", InvalidScope)
 
 
 class Forgets:
@@ -117,6 +123,8 @@ class Forgets:
         """
         scope = scope_of(ids, subject, filter, topic, mentions=mentions)
         told = reason_of(reason)
+        check_switches(InvalidScope, dry_run=dry_run)
+        text_of(verify, "verify=", InvalidScope)
         if dry_run:
             return self._planned(scope)
         return self._erased(scope, reason=told, level=verify)

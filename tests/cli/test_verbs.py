@@ -147,7 +147,7 @@ def test_where_there_is_no_memory_none_is_made(shell, words: list[str]) -> None:
         (["forget", "--yes"], "InvalidScope"),
         (["forget", "--yes", "--subject", "ann", "--topic", "travel"], "InvalidScope"),
         (["stats", "--key", "nowhere"], "StoreError"),
-        (["export", "no/such/folder/out.jsonl"], "FileNotFoundError"),
+        (["export", "no/such/folder/out.jsonl"], "StoreError"),
         (["import", "nowhere.jsonl"], "InvalidRecord"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
