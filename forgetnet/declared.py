@@ -54,8 +54,9 @@ def check_kind(name: str, value: Any, kind: Any, such_as: str = "") -> None:
         return
     where, part, wanted = wrong
     example = f", such as {such_as}" if such_as else ""
-    place = f"{name}{where}" if where else f"{name}="
-    raise InvalidRecord(f"{place} is {_told(wanted)}{example}, not {_shown(part)}")
+    place = f"{name}{where}"
+    equals = "=" if place.isidentifier() else ""
+    raise InvalidRecord(f"{place}{equals} is {_told(wanted)}{example}, not {_shown(part)}")
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ __all__ = ["Router", "SubjectRouter", "TopicRouter"]
 Weights = npt.NDArray[np.float64]
 
 
+@runtime_checkable
 class Router(Protocol):
     """Where records go, and who answers."""
 

@@ -124,6 +124,7 @@ Progress = Callable[[int, Trained], None]
 """Told of each finished job, by its number, in the thread that waits for them."""
 
 
+@runtime_checkable
 class Trainer(Protocol):
     """A place to train many leaves."""
 

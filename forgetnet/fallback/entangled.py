@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from forgetnet.component import EXACT, Cost, Finding, Influence, Standing
+from forgetnet.declared import check_kind
 from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
 from forgetnet.fallback.ladder import Ladder, by_account, predict
 from forgetnet.fallback.looks import look
@@ -62,8 +63,9 @@ class Entangled(Racked):
         seed: of the training.
 
     Raises:
+        InvalidRecord: something of another kind than this was given.
         StoreCorrupt: the folder can't be read.
-        StoreError: it belongs to another model.
+        StoreError: it belongs to another model, or is a file.
     """
 
     influence = Influence.ENTANGLED
@@ -82,6 +84,9 @@ class Entangled(Racked):
         neighbours: int = 0,
         seed: int = 0,
     ) -> None:
+        check_kind("name", name, str)
+        check_kind("folder", folder, str | Path | None)
+        check_kind("neighbours", neighbours, int)
         self.name = name
         self._rack = Rack(None if folder is None else Path(folder).expanduser().resolve(), name)
         means = Means(build, train, examples, ladder, task, holdout, seed)
@@ -161,7 +166,8 @@ class Entangled(Racked):
                 worth stays.
 
         Raises:
-            InvalidRecord: some ids aren't live, or the weights don't fit ``build=``.
+            InvalidRecord: some ids aren't live, the weights don't fit ``build=``, or the records
+                ``examples=``.
             StoreError: the model still owes a forget, and these weights aren't ``fresh``.
         """
         with self._lock:
@@ -175,8 +181,10 @@ class Entangled(Racked):
             start = self._means.check(module)
             account = {} if private is None else {**private.to_plain(), "forgotten": 0}
             standing = EXACT if fresh or not before.saw else before.standing
-            saw = digests(live_rows(store, set(ids)))
-            self._replace(Held(saw, start=start, standing=standing, account=account), module)
+            rows = live_rows(store, set(ids))
+            self._means.made(rows)  # complains now, not when a forget needs it
+            held = Held(digests(rows), start=start, standing=standing, account=account)
+            self._replace(held, module)
 
     def _check_live(self, ids: set[str]) -> None:
         if not ids or (missing := ids - self._attached().get(sorted(ids)).keys()):
@@ -256,11 +264,11 @@ class Entangled(Racked):
                 action = f"leave as they are, trained privately: {spared.reasons[0]}"
                 return Cost(action, len(leaving), guarantee="certified")
             rows = live_rows(store, leaving & store.get(sorted(leaving)).keys())
-            given = self._loaded(), self._means.examples(rows), self._means.task
+            given = self._loaded(), self._means.made(rows), self._means.task
             return predict(self._means.ladder, given, partial(self._kept, rest), rest)
 
     def _kept(self, rest: Collection[str]) -> Any:
-        return self._means.examples(live_rows(self._attached(), rest))
+        return self._means.made(live_rows(self._attached(), rest))
 
     def before(self, ids: Collection[str]) -> dict[str, Any]:
         """Keep the records that are to be unlearnt; note what is known of them now."""

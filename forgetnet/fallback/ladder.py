@@ -16,6 +16,7 @@ from torch import nn
 
 from forgetnet.audit.verdict import Verdict
 from forgetnet.component import Cost
+from forgetnet.declared import check_declared, check_kind
 from forgetnet.errors import InvalidRecord, Unsupported
 from forgetnet.fallback.probe import Probe
 from forgetnet.unlearn.config import Budget
@@ -23,7 +24,7 @@ from forgetnet.unlearn.private import for_several
 from forgetnet.unlearn.result import UnlearnResult
 from forgetnet.unlearn.retrain import Build, Retrain, Train
 from forgetnet.unlearn.shards import ShardRetrain
-from forgetnet.unlearn.task import Task, guess_task
+from forgetnet.unlearn.task import Task, task_of
 from forgetnet.unlearn.unlearner import Unlearner, scope_of
 
 __all__ = ["Attempt", "Case", "Ladder", "by_account", "climb", "predict", "untouched"]
@@ -61,12 +62,16 @@ class Ladder:
     otherwise: Literal["withhold", "drop"] = "withhold"
 
     def __post_init__(self) -> None:
+        given: Any = {"rungs": self.rungs, "accept": self.accept}
+        if isinstance(given["rungs"], Unlearner | list):
+            rungs = given["rungs"] if isinstance(given["rungs"], list) else [given["rungs"]]
+            object.__setattr__(self, "rungs", tuple(rungs))
+        if isinstance(given["accept"], set | list | tuple):
+            object.__setattr__(self, "accept", frozenset(given["accept"]))
+        check_kind("accept", self.accept, frozenset[Verdict], "{Verdict.CONSISTENT}")
+        check_declared(self)
         if not 0 < self.margin < 0.5:
             raise InvalidRecord("margin= lies between 0 and 0.5")
-        if self.otherwise not in {"withhold", "drop"}:
-            raise InvalidRecord("otherwise= is 'withhold' or 'drop'")
-        if not all(isinstance(rung, Unlearner) for rung in self.rungs):
-            raise InvalidRecord("rungs= are unlearners, such as NPO() or Retrain()")
 
     @classmethod
     def escalate(
@@ -82,8 +87,11 @@ class Ladder:
             more: other attributes of the ladder.
 
         Raises:
-            InvalidRecord: the first has no ``epochs`` to raise.
+            InvalidRecord: the first has no ``epochs`` to raise, or something is no unlearner.
         """
+        check_kind("first", first, Unlearner, "NPO()")
+        check_kind("times", times, int)
+        check_kind("factor", factor, float)
         if times and "epochs" not in {f.name for f in fields(first)}:
             raise InvalidRecord(f"{first.name} has no epochs to raise; name its rungs yourself")
         start = float(getattr(first, "epochs", 0.0))
@@ -216,7 +224,7 @@ def predict(
 
 def task_size(data: Any, task: Task | None) -> int:
     """Count the examples of a data set."""
-    return (guess_task(data) if task is None else task).size(data)
+    return task_of(data, task).size(data)
 
 
 def untouched(ladder: Ladder, case: Case) -> Attempt:

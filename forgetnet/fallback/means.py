@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from forgetnet.component import Standing
+from forgetnet.declared import check_declared, check_kind
 from forgetnet.errors import InvalidRecord
 from forgetnet.exchange import encode_line
 from forgetnet.experts.pinned import drawn, mix, pinned
-from forgetnet.fallback.ladder import Case, Ladder, by_account, climb, untouched
+from forgetnet.fallback.ladder import Case, Ladder, by_account, climb, task_size, untouched
 from forgetnet.fallback.probe import Probe
 from forgetnet.fallback.rack import Held, Leaver
 from forgetnet.fallback.rows import Rows
@@ -80,15 +81,31 @@ class Means:
     holdout: Any
     seed: int
 
+    def __post_init__(self) -> None:
+        check_declared(self)
+
     def with_ladder(self, ladder: Ladder) -> Means:
         """Return it with another ladder, whose retraining learns what this model is made with.
 
         Raises:
             InvalidRecord: it is none.
         """
-        if not isinstance(ladder, Ladder):
-            raise InvalidRecord("ladder= is a Ladder, such as Ladder((NPO(), Retrain()))")
+        check_kind("ladder", ladder, Ladder, "Ladder((NPO(), Retrain()))")
         return replace(self, ladder=ladder.for_model(self.build, self.train, self.seed))
+
+    def made(self, rows: Rows) -> Any:
+        """Return what ``examples=`` makes of rows.
+
+        Raises:
+            InvalidRecord: it isn't one example of each.
+        """
+        made = self.examples(rows)
+        if (count := task_size(made, self.task)) != len(rows):
+            raise InvalidRecord(
+                f"examples= made {count} examples of {len(rows)} records; make one of each, in "
+                "their order, and leave out records that teach nothing by fit(ids)"
+            )
+        return made
 
     def blank(self) -> nn.Module:
         """Build the module as it was before any record."""
@@ -105,14 +122,14 @@ class Means:
         """Train a fresh module; return the digest of where it began, and it.
 
         Raises:
-            InvalidRecord: ``build=`` makes no new module.
+            InvalidRecord: ``build=`` makes no new module, or ``examples=`` not one of each row.
         """
-        start = state_digest(self.blank())
+        start, data = state_digest(self.blank()), self.made(rows)
         with pinned():
             module = self.blank()
             module.train()
             with drawn(mix(self.seed, "train")):
-                self.train(module, self.examples(rows), self.seed)
+                self.train(module, data, self.seed)
         if state_digest(self.blank()) != start:
             raise InvalidRecord("build= must make a new module each time; training changed its own")
         return start, module
@@ -135,7 +152,7 @@ class Means:
 
     def losses(self, module: nn.Module, rows: Rows) -> list[float]:
         """Return the loss on each row, in nats."""
-        return self._probe(module, None).losses(module, self.examples(rows))
+        return self._probe(module, None).losses(module, self.made(rows))
 
     def _probe(self, original: nn.Module, forget: Any) -> Probe:
         never = self.blank()
@@ -162,10 +179,10 @@ class Means:
         dim = bout.kept.vectors.shape[1]
         vectors = np.array([v for _, v in bout.leavers], np.float32).reshape(-1, dim)
         leaving = Rows(tuple(r for r, _ in bout.leavers), vectors, ((),) * len(bout.leavers))
-        forget = self.examples(leaving) if whole else None
+        forget = self.made(leaving) if whole else None
         probe = self._probe(original, forget)
         pure = state_digest(blank) == before.start
-        retain = self.examples(bout.kept)
+        retain = self.made(bout.kept)
         case = Case(original, forget, retain, self.task, self.holdout, probe, blank, pure, folder)
         compared = self._compared(probe, bout) if whole else {}
         spared = by_account(self.ladder, before.account, len(bout.owed))
@@ -193,7 +210,7 @@ class Means:
 
     def _compared(self, probe: Probe, bout: Bout) -> Mapping[str, Any]:
         """Compare what is told with the memory and without; the records have left it."""
-        on, off = (self.examples(rows) for rows in bout.asked)
+        on, off = (self.made(rows) for rows in bout.asked)
         full = float(np.mean(bout.full)) if len(bout.full) else None
         return probe.compare(full, on, off, bout.near).to_plain()
 

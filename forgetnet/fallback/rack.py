@@ -75,7 +75,7 @@ class Rack:
 
     Raises:
         StoreCorrupt: the folder can't be read.
-        StoreError: it belongs to another model, or holds other things.
+        StoreError: it belongs to another model, holds other things, or is a file.
     """
 
     def __init__(self, folder: Path | None, name: str) -> None:
@@ -87,6 +87,8 @@ class Rack:
         self.held = Held()
         if folder is not None and (folder / _MANIFEST).exists():
             self.held = self.read()
+        elif folder is not None and folder.exists() and not folder.is_dir():
+            raise StoreError(f"{folder} is a file; name a folder, a new one for a new model")
         elif folder is not None and folder.exists() and any(folder.iterdir()):
             raise StoreError(f"{folder} holds other things than a model; name a new folder")
 

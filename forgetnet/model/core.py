@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from forgetnet.component import Component
+from forgetnet.declared import check_kind
 from forgetnet.errors import InvalidRecord, StoreError
 from forgetnet.exact import quantise
 from forgetnet.experts.neighbour import Neighbour
@@ -50,6 +51,7 @@ class Core:
         progress: show bars on long work.
 
     Raises:
+        InvalidRecord: the trainer is none.
         StoreError: the folder belongs to a model of other settings.
     """
 
@@ -65,6 +67,7 @@ class Core:
         readonly: bool = False,
         progress: bool = True,
     ) -> None:
+        check_kind("trainer", trainer, Trainer, "Local()")
         self.stack = stack
         self.store = store
         self.shelf = Shelf(root, readonly=readonly)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from forgetnet.declared import check_kind
 from forgetnet.errors import InvalidRecord
 from forgetnet.experts.expert import Expert, Task
 from forgetnet.experts.neighbour import NeighbourExpert
@@ -15,7 +16,6 @@ from forgetnet.experts.torch_expert import TorchExpert
 from forgetnet.model.stack import CAP, Stack, from_plain, make_stack
 
 __all__ = ["stack_for"]
-
 
 
 def stack_for(
@@ -34,6 +34,7 @@ def stack_for(
         InvalidRecord: they make no sense, or the model in the folder has others.
         Unsupported: the folder's experts hold code; give them again.
     """
+    _check_kinds(task, experts, weights, cap, router)
     stack = _stored(folder) if experts is None else None
     if stack is not None:
         _check_given(stack, weights, cap, router, task=task, chosen=chosen)
@@ -42,6 +43,29 @@ def stack_for(
     given: Sequence[Expert | NeighbourExpert] = _default(kind) if experts is None else experts
     most = CAP if cap is None else cap
     return make_stack(kind, given, weights=weights, cap=most, router=router, chosen=chosen)
+
+
+def _check_kinds(
+    task: Task | None,
+    experts: Sequence[Expert | NeighbourExpert] | None,
+    weights: Mapping[str, float] | None,
+    cap: int | None,
+    router: Router | None,
+) -> None:
+    """Refuse what no setting can be, before anything is looked up.
+
+    Raises:
+        InvalidRecord: with the name of the argument.
+    """
+    check_kind("task", task, Task | None)
+    check_kind("experts", experts, Sequence | None, "[RidgeTrunk(), NeighbourExpert()]")
+    for number, expert in enumerate(experts or ()):
+        check_kind(f"experts[{number}]", expert, Expert | NeighbourExpert, "RidgeTrunk()")
+    check_kind("weights", weights, Mapping | None, '{"memory": 0.5}')
+    for name, weight in (weights or {}).items():
+        check_kind(f"weights[{name!r}]", weight, float)
+    check_kind("cap", cap, int | None)
+    check_kind("router", router, Router | None, "SubjectRouter()")
 
 
 def _default(task: Task) -> list[Expert | NeighbourExpert]:

@@ -40,8 +40,6 @@ class StopRule:
         check_declared(self)
         if self.every < 1 or self.probe < 1:
             raise InvalidRecord("a stop rule looks at least at one example, every step or less")
-        if isinstance(self.forget_loss, str) and self.forget_loss != "chance":
-            raise InvalidRecord("forget_loss= is a number, 'chance' or None")
         if isinstance(self.forget_loss, float) and math.isnan(self.forget_loss):
             raise InvalidRecord("forget_loss= is a number, and not NaN, which nothing ever reaches")
         if self.retain_increase is not None and not self.retain_increase >= 0.0:

@@ -69,8 +69,8 @@ class SSD(Changing):
         check_positive(dampening=self.dampening, percentile=self.percentile)
         if self.alpha is not None:
             check_positive(alpha=self.alpha)
-        if self.by not in {"example", "loop", "batch"} or self.percentile >= 1.0:
-            raise InvalidRecord("by= is 'example', 'loop' or 'batch'; percentile= is below 1")
+        if self.percentile >= 1.0:
+            raise InvalidRecord("percentile= is below 1")
 
     def notes(self) -> tuple[str, ...]:
         """Return sentences on what a result isn't."""

@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from forgetnet.errors import InvalidRecord
 from forgetnet.experts.pinned import drawn, mix
 from forgetnet.unlearn.changing import Changing, Course, Ending, Hook
 from forgetnet.unlearn.config import Cost, StopRule, check_positive
@@ -66,8 +65,6 @@ class Descent(Changing):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size)
-        if self.optimizer not in {"adamw", "sgd"} or self.mode not in {"eval", "train"}:
-            raise InvalidRecord("optimizer= is 'adamw' or 'sgd', mode= 'eval' or 'train'")
 
     # -- what a method says
 

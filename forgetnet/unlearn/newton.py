@@ -79,8 +79,8 @@ class NewtonRemoval(Changing):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(ridge=self.ridge, noise=self.noise, epsilon=self.epsilon, delta=self.delta)
-        if self.loss not in {"ridge", "logistic"} or not self.delta < 1.0:
-            raise InvalidRecord("loss= is 'ridge' or 'logistic', delta= is below 1")
+        if not self.delta < 1.0:
+            raise InvalidRecord("delta= is below 1")
         if self.loss == "logistic" and self.ledger is None:
             raise InvalidRecord("loss='logistic' needs ledger=, a file of what is spent")
 

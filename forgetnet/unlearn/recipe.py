@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from forgetnet.declared import check_declared
-from forgetnet.errors import InvalidRecord
 from forgetnet.experts.pinned import drawn, mix
 from forgetnet.unlearn.config import check_positive
 from forgetnet.unlearn.reach import backward
@@ -49,8 +48,6 @@ class Recipe:
     def __post_init__(self) -> None:
         check_declared(self)
         check_positive(lr=self.lr, epochs=self.epochs, batch_size=self.batch_size)
-        if self.optimizer not in {"adamw", "sgd"}:
-            raise InvalidRecord("optimizer= is 'adamw' or 'sgd'")
 
     def optimiser(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return an optimiser of what in a model wants gradients."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from forgetnet.declared import check_kind
 from forgetnet.errors import InvalidRecord, Unsupported
 from forgetnet.experts.pinned import drawn, mix, pinned
 from forgetnet.unlearn.changing import Course, Ending, write_state
@@ -39,9 +40,15 @@ def named(value: Any) -> str | None:
 
 
 def fresh_model(build: Build, seed: int, device: torch.device) -> nn.Module:
-    """Build a model, with the global generator started from a seed and put back."""
+    """Build a model, with the global generator started from a seed and put back.
+
+    Raises:
+        InvalidRecord: what ``build`` makes is no module.
+    """
     with drawn(mix(seed, "build")):
-        return build().to(device)
+        made = build()
+    check_kind("build()", made, nn.Module)
+    return made.to(device)
 
 
 @register("retrain")

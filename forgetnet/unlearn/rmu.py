@@ -108,8 +108,6 @@ class RMU(Descent):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive(coefficient=1.0 if self.coefficient is None else self.coefficient)
-        if self.tokens not in {"unpadded", "labelled"}:
-            raise InvalidRecord("tokens= is 'unpadded' or 'labelled'")
 
     def begin(self, run: Run) -> None:
         """Draw the control vector, copy the start model, and find what the module depends on."""
