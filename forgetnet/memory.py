@@ -113,7 +113,7 @@ class Memory(Reader, Forgets):
         models = models_of(models)
         clock = clock_of(clock)
         check_switches(StoreError, readonly=readonly)
-        path_of(path_or_url, "path_or_url", StoreError)
+        path_of(path_or_url, "the place of a memory", StoreError)
         parts = open_parts(str(path_or_url), encoder, key, readonly=readonly)
         done = False
         try:

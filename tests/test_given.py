@@ -207,7 +207,7 @@ def test_any_value_at_all_is_a_filter_a_scope_a_name_or_an_error(odd: Any):
         (lambda m: m.export("."), StoreError, "can't write the export"),
         (lambda m: m.import_("nowhere.jsonl"), InvalidRecord, "can't read nowhere.jsonl"),
         (lambda m: m.forget(subject="no").verify(None), ReceiptInvalid, "the public key must be"),
-        (lambda _: Memory.open(3), StoreError, "path_or_url must be a path, .* not int"),
+        (lambda _: Memory.open(3), StoreError, "the place of a memory must be a path, .* not int"),
         (lambda _: Memory.open("~nobody-is-so/x"), StoreError, "can't find ~nobody"),
         (lambda _: Memory.open("kb2", encoder=ENCODER, clock=3), StoreError, "clock= must be a f"),
     ],

@@ -27,6 +27,11 @@ _QUICK = {
 }
 """What a quick comparison is made of: settings with a request, seeds, and contestants."""
 
+_LEGEND = (
+    "Means over seeds ± half a 95% interval. The aim: beside retrained 0, relearning 1, int4 1, "
+    "membership AUC that of the retrained. Work and time: shares of a retraining. proven: bit for "
+    'bit the twin. All columns and verdicts: docs/comparison.md, "What the numbers mean".'
+)
 
 _NAME = typer.Argument(
     metavar="SETTING",
@@ -87,6 +92,8 @@ def compare(
         )
         if not as_json:
             _show(voice, found[-1])
+    if not as_json:
+        voice.answer({}, _LEGEND)
     for comparison in found if plot else ():
         comparison.plot(_named(plot, comparison, several=len(found) > 1))
     if as_json:

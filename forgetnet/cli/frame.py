@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, ParamSpec
 
@@ -20,6 +21,14 @@ __all__ = ["PROVEN", "REFUSED", "build", "guarded", "root", "sentence_of"]
 
 PROVEN = 0
 REFUSED = 1
+
+_OPTIONS = {"ids": "--id", "k": "-k"}
+_QUOTED = r"""'[^']*'|"[^"]*\""""
+_ARGUMENT = re.compile(
+    rf"(?<!\w)(?:{_QUOTED})(?!\w)|\b(?P<name>ids|subject|topic|filter|reason|verify|encoder|key|k|under"
+    rf"|near|weight|metadata|mentions|derived_from|expires_at)=(?P<value>{_QUOTED})?(?![\w(\[{{])"
+)
+"""An argument as the package's errors name it, unless it is part of a quoted name."""
 
 P = ParamSpec("P")
 
@@ -46,10 +55,19 @@ def root(
 
 
 def sentence_of(error: ForgetNetError | OSError) -> str:
-    """Say in one line what went wrong."""
+    """Say in one line what went wrong; arguments of the package are named as options are."""
     if isinstance(error, ForgetNetError) or not error.strerror:
-        return str(error)
+        return _ARGUMENT.sub(_option, str(error))
     return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+
+
+def _option(found: re.Match[str]) -> str:
+    """Write ``encoder='hash'`` as ``--encoder hash``; what stands in quotes stays as it is."""
+    name, value = found["name"], found["value"]
+    if name is None:
+        return found[0]
+    said = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+    return said if value is None else f"{said} {value[1:-1] if ' ' not in value else value}"
 
 
 def guarded(verb: Callable[P, None]) -> Callable[P, None]:

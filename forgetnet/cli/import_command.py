@@ -20,7 +20,7 @@ import typer
 
 from forgetnet.cli.frame import REFUSED
 from forgetnet.cli.options import AsJson, EncoderName, KeyFile, Store
-from forgetnet.cli.session import opened
+from forgetnet.cli.session import is_missing, opened
 from forgetnet.cli.voice import Voice
 from forgetnet.errors import InvalidRecord
 
@@ -41,7 +41,6 @@ class Intake:
     """Pours records into a memory.
 
     Attributes:
-        memory: where they go.
         batch_size: records embedded and stored at a time.
         common: defaults for records that name none: ``subject``, ``topic``.
         tell: called with a line for each of the first 20 refusals.
@@ -49,7 +48,6 @@ class Intake:
         faults: the first 20 refusals as JSON.
     """
 
-    memory: Memory
     batch_size: int
     common: dict[str, Any]
     tell: Callable[[str], None]
@@ -57,7 +55,17 @@ class Intake:
     refused: int = 0
     faults: list[dict[str, Any]] = field(default_factory=list)
 
-    def pour(self, items: Iterable[Record | Fault]) -> None:
+    def first(self, items: Iterator[Record | Fault]) -> Record | None:
+        """Report faults up to the first record, and return that; None if there is none."""
+        from forgetnet.record import Record
+
+        for item in items:
+            if isinstance(item, Record):
+                return item
+            self._fault(item)
+        return None
+
+    def pour(self, memory: Memory, items: Iterable[Record | Fault]) -> None:
         """Store every record, and report every fault."""
         from forgetnet.record import Record
 
@@ -65,42 +73,45 @@ class Intake:
         length = 0
         for item in items:
             if not isinstance(item, Record):
-                self._refuse(str(item), line=item.line, file=item.file or None)
+                self._fault(item)
                 continue
             batch.append(item)
             length += len(item.text or "")
             if len(batch) >= self.batch_size or length >= _CHARS:
-                self._store(self._fresh(batch))
+                self._store(memory, self._fresh(memory, batch))
                 batch, length = [], 0
-        self._store(self._fresh(batch))
+        self._store(memory, self._fresh(memory, batch))
 
-    def _fresh(self, batch: list[Record]) -> list[Record]:
+    def _fresh(self, memory: Memory, batch: list[Record]) -> list[Record]:
         """Leave out, and report, records whose id is taken: no need to embed them."""
         seen: set[str] = set()
         fresh = []
         for record in batch:
-            if record.id and (record.id in seen or self.memory.get(record.id) is not None):
+            if record.id and (record.id in seen or memory.get(record.id) is not None):
                 self._refuse(f"record {record.id[:80]!r}: the id is taken", id=record.id)
                 continue
             seen.add(record.id)
             fresh.append(record)
         return fresh
 
-    def _store(self, batch: list[Record]) -> None:
+    def _store(self, memory: Memory, batch: list[Record]) -> None:
         """Store a batch; where one record is in the way, halve it until that one is found."""
         if not batch:
             return
         try:
-            self.memory.add(batch, progress=False, **self.common)
+            memory.add(batch, progress=False, **self.common)
         except InvalidRecord as error:
             if len(batch) == 1:
                 self._refuse(str(error), id=batch[0].id or None)
                 return
             middle = len(batch) // 2
-            self._store(batch[:middle])
-            self._store(batch[middle:])
+            self._store(memory, batch[:middle])
+            self._store(memory, batch[middle:])
             return
         self.imported += len(batch)
+
+    def _fault(self, fault: Fault) -> None:
+        self._refuse(str(fault), line=fault.line, file=fault.file or None)
 
     def _refuse(self, reason: str, **place: Any) -> None:
         self.refused += 1
@@ -198,7 +209,7 @@ def import_(
     Takes JSONL, CSV, TSV, Parquet, text, Markdown, exports of chats, and what export wrote. What
     can't be read is reported with its line, the rest goes in; then the exit code is 1.
     """
-    from forgetnet.exchange import check_memory, read_memory
+    from forgetnet.exchange import read_memory
     from forgetnet.ingest import count_hint, read
 
     voice = Voice(as_json=as_json)
@@ -220,16 +231,33 @@ def import_(
     }
     own = format is None and _is_export(source)
     total = count_hint(source, format=format)
-    with _bar(voice, None if own else total) as advance:
-        items = iter(()) if own else read(source, on_bytes=advance, **options)
-        with opened(store, encoder, key, create=True) as memory:
-            if own:
-                check_memory(source, memory.encoder)
-                items = chain.from_iterable(read_memory(source, memory.encoder))
-            common = {"subject": subject, "topic": topic}
-            intake = Intake(memory, batch_size, common, voice.note)
-            intake.pour(items)
+    intake = Intake(batch_size, {"subject": subject, "topic": topic}, voice.note)
+    if own:
+        with _checked(source, store, encoder, key) as memory:
+            intake.pour(memory, chain.from_iterable(read_memory(source, memory.encoder)))
+    else:
+        with _bar(voice, total) as advance:
+            items = read(source, on_bytes=advance, **options)
+            # What can't be read makes no memory: there is one from the first record on.
+            if (first := intake.first(items)) is not None:
+                with opened(store, encoder, key, create=True) as memory:
+                    intake.pour(memory, chain([first], items))
     _summary(voice, source, intake, total, time.perf_counter() - began)
+
+
+@contextmanager
+def _checked(source: Path, store: str, encoder: str | None, key: Path | None) -> Iterator[Memory]:
+    """Open the memory for an export that was read to its end; a broken one makes none."""
+    from forgetnet.encode import resolve_encoder
+    from forgetnet.exchange import check_memory
+
+    chosen = resolve_encoder(encoder) if is_missing(store) else None
+    if chosen is not None:
+        check_memory(source, chosen)
+    with opened(store, encoder if chosen is None else chosen, key, create=True) as memory:
+        if chosen is None:
+            check_memory(source, memory.encoder)
+        yield memory
 
 
 def _summary(voice: Voice, source: Path, intake: Intake, total: int | None, seconds: float) -> None:

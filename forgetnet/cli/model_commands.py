@@ -78,7 +78,7 @@ def train(
     began = time.perf_counter()
     rows, faults = _rows(source, voice)
     names = {"target": target, "text": text_field, "subject": subject_field, "id": id_field}
-    _check_names(rows, {option: name for option, name in names.items() if name})
+    _check_names(rows, {option: name for option, name in names.items() if name is not None})
     taken = {target, *filter(None, (subject_field, id_field)), *(drop or [])}
     chosen: Any = encoder
     if not text_field and not is_model(store):
@@ -177,6 +177,7 @@ def predict(
     """Answer every row of a file; as CSV, with its id if asked for, and how probable it is."""
     voice = Voice(as_json=as_json)
     rows, faults = _rows(source, voice)
+    _check_names(rows, {} if id_field is None else {"id": id_field})
     with opened_model(store, None, key) as model:
         answers, sure = _answers(model, _inputs(model, rows, text_field))
         quality = _quality(model, rows, answers, target)
@@ -357,5 +358,6 @@ def _quality(
     if model.classes_.size:
         right = [str(row[target]) == str(a) for row, a in zip(rows, answers, strict=True)]
         return {"accuracy": sum(right) / len(right)}
-    errors = [abs(float(row[target]) - a) for row, a in zip(rows, answers, strict=True)]
+    right = [_target(row[target], model) for row in rows]
+    errors = [abs(value - a) for value, a in zip(right, answers, strict=True)]
     return {"mean absolute error": sum(errors) / len(errors)}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from forgetnet.errors import StoreError
 
 if TYPE_CHECKING:
+    from forgetnet.encode import Encoder
     from forgetnet.forget.plan import Plan
     from forgetnet.forget.receipt import Receipt
     from forgetnet.memory import Memory
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "folder_of",
+    "is_missing",
     "is_model",
     "opened",
     "opened_model",
@@ -32,17 +34,31 @@ __all__ = [
 
 
 def folder_of(store: str) -> Path | None:
-    """Return the folder of the memory at a path or URL; None if it has none."""
+    """Return the folder of the memory at a path or URL; None if it has none.
+
+    Raises:
+        StoreError: no folder can be called so.
+    """
+    from forgetnet.given import root_of
     from forgetnet.store import split_url
 
     engine, path = split_url(store)
-    return None if engine == "memory" or not path else Path(path).expanduser()
+    if engine == "memory" or not path:
+        return None
+    root_of(path)
+    return Path(path).expanduser()
+
+
+def is_missing(store: str) -> bool:
+    """Tell whether opening a memory at a path or URL would make a folder for it."""
+    folder = folder_of(store)
+    return folder is not None and not (folder / "forgetnet.json").exists()
 
 
 @contextmanager
 def opened(
     store: str,
-    encoder: str | None,
+    encoder: str | Encoder | None,
     key: Path | None,
     *,
     readonly: bool = False,
@@ -55,8 +71,7 @@ def opened(
     """
     from forgetnet.memory import Memory
 
-    folder = folder_of(store)
-    if not create and folder is not None and not (folder / "forgetnet.json").exists():
+    if is_missing(store) and not create:
         raise StoreError(
             f"there is no memory at {store}; make one with add or import, or name it with --store"
         )

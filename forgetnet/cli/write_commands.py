@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,8 +24,11 @@ from forgetnet.cli.options import (
     metadata_of,
     moment_of,
 )
-from forgetnet.cli.session import opened, plain_record
+from forgetnet.cli.session import is_missing, opened, plain_record
 from forgetnet.cli.voice import Voice, visible
+
+if TYPE_CHECKING:
+    from forgetnet.encode import Encoder
 
 __all__ = ["Part", "add", "delete", "purge", "update"]
 
@@ -51,6 +54,21 @@ def _texts(given: list[str]) -> list[str]:
     return [sys.stdin.read() if text == "-" else text for text in given]
 
 
+def _rehearsed(what: Mapping[str, Any], store: str, encoder: str | None) -> str | Encoder | None:
+    """Return the encoder; where a new memory would be made, add to one that leaves no files first.
+
+    So texts that are refused make no memory.
+    """
+    if not is_missing(store):
+        return encoder
+    from forgetnet.encode import resolve_encoder
+
+    chosen = resolve_encoder(encoder)
+    with opened("memory://", chosen, None) as trial:
+        trial.add(**what)
+    return chosen
+
+
 def add(
     texts: Annotated[list[str], typer.Argument(metavar="TEXT", help="Texts; - for stdin.")],
     *,
@@ -70,18 +88,18 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Store texts, all or none; make the memory if there is none."""
-    values, expires = metadata_of(metadata), moment_of(expires_at)
-    with opened(store, encoder, key, create=True) as memory:
-        added = memory.add(
-            _texts(texts),
-            ids=ids or None,
-            subject=subject,
-            topic=topic,
-            metadata=values,
-            mentions=mentions or (),
-            derived_from=derived_from or (),
-            expires_at=expires,
-        )
+    what: dict[str, Any] = {
+        "items": _texts(texts),
+        "ids": ids or None,
+        "subject": subject,
+        "topic": topic,
+        "metadata": metadata_of(metadata),
+        "mentions": mentions or (),
+        "derived_from": derived_from or (),
+        "expires_at": moment_of(expires_at),
+    }
+    with opened(store, _rehearsed(what, store, encoder), key, create=True) as memory:
+        added = memory.add(**what)
     Voice(as_json=as_json).answer({"ids": added}, visible("\n".join(added)))
 
 

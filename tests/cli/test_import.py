@@ -88,8 +88,33 @@ def test_an_export_that_was_cut_short_is_refused_by_its_line(peopled, tmp_path: 
     words = ["import", str(out), "--store", str(tmp_path / "other"), "--encoder", "hash:64"]
     told = json.loads(peopled(*words, "--batch-size", "2", "--json", code=1).stdout)
     assert told["error"] == "InvalidRecord" and "line 6" in told["message"]
-    with Memory.open(tmp_path / "other", encoder="hash:64") as memory:
-        assert memory.count() == 0
+    assert not (tmp_path / "other").exists()
+    peopled.json("import", str(out), code=1)
+    assert peopled.json("stats")["records"] == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("missing.jsonl", None, ()),
+        ("broken.jsonl", "{broken\n" * 30, ()),
+        ("what.bin", "\0\1\2", ()),
+        ("rows.csv", "a,b\n1,2\n", ()),
+        ("named.jsonl", '{"text": "x"}\n', ("--text-field", "body")),
+        ("format.jsonl", '{"text": "x"}\n', ("--format", "magic")),
+        ("code.jsonl", '{"text": "x"}\n', ("--encoding", "magic")),
+        ("encoder.jsonl", '{"text": "x"}\n', ("--encoder", "hash:x")),
+        ("key.jsonl", '{"text": "x"}\n', ("--key", "nowhere")),
+        ("export.jsonl", '{"forgetnet": 1, "records": 2}\n', ()),
+    ],
+)
+def test_an_import_of_nothing_makes_no_memory(shell, tmp_path, name, content, words) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    told = shell.json("import", str(path), "--encoder", "hash:64", *words, code=1)
+    assert told.get("error") or told["refused"] == 30
+    assert not shell.store.exists()
 
 
 ITEM = st.sampled_from(["good", "fault", "empty", "taken", "twice"])
@@ -112,8 +137,8 @@ def test_exactly_the_bad_ones_are_refused_wherever_they_stand(kinds: list[str], 
                     "twice": Record(text="x", id="twice"),
                 }[kind]
             )
-        intake = Intake(memory, size, {}, said.append)
-        intake.pour(items)
+        intake = Intake(size, {}, said.append)
+        intake.pour(memory, items)
         good = kinds.count("good") + ("twice" in kinds)
         assert (intake.imported, intake.refused) == (good, len(kinds) - good)
         assert memory.count() == 1 + good
@@ -134,10 +159,10 @@ def test_one_batch_is_held_at_a_time_and_long_texts_make_it_shorter(
             waiting.append(number - (memory.count() - before))
 
     with Memory.open("memory://", encoder="hash:16") as memory:
-        intake = Intake(memory, 8, {}, waiting.append)
-        intake.pour(source("short"))
+        intake = Intake(8, {}, waiting.append)
+        intake.pour(memory, source("short"))
         assert max(waiting) == 7
         waiting.clear()
-        intake.pour(source("long " * 60))
+        intake.pour(memory, source("long " * 60))
         assert max(waiting) == 3
         assert (intake.imported, intake.refused) == (200, 0)

@@ -139,10 +139,13 @@ def test_broken_rows_are_reported_and_the_rest_is_learnt(shell: Shell, loans: Pa
     assert told["learnt"] == 60 and told["refused"] == 1
 
 
+WHO = ("--text-field", "who")
+
+
 def test_verbs_of_memories_leave_a_model_alone(shell: Shell, loans: Path) -> None:
     train(shell, loans)
     before = shell.files()
-    for verb in (("add", "hello"), ("delete", "r1"), ("purge",), ("import", str(loans))):
+    for verb in (("add", "hello"), ("delete", "r1"), ("purge",), ("import", str(loans), *WHO)):
         assert "ForgetNet.open" in shell.json(*verb, code=1)["message"]
     assert shell.files() == before
     assert shell.json("get", "r1")["record"]["id"] == "r1"
