@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetnet import index
 from forgetnet.index import FlatIndex
+from forgetnet.index import flat as index
 from forgetnet.store import PLACE_DIM, Floats, Near
 from tests.contract.kit import places, some_cone, unit, vectors
 
@@ -206,3 +206,35 @@ def test_a_pull_is_asked_about_live_places_only() -> None:
 
     flat.search(vectors(1)[0], 3, near=Near(distance, 1.0))
     assert asked and {row.tobytes() for place in asked for row in place} <= live
+
+
+@settings(max_examples=60)
+@given(n=st.integers(1, 200), gone=st.integers(0, 200), seed=st.integers(0, 99))
+def test_remove_tells_where_rows_went(n: int, gone: int, seed: int) -> None:
+    flat = FlatIndex(8)
+    ids = [f"{i}" for i in range(n)]
+    flat.add(ids, vectors(n), places(n))
+    before = dict(zip(range(n), flat.names(np.arange(n)), strict=True))
+    out = np.random.default_rng(seed).permutation(ids)[:gone].tolist()
+    freed = flat.slots(out).tolist()
+    moved, where = flat.remove(out)
+    after = {slot: i for slot, i in before.items() if slot not in freed}
+    for old, new in zip(moved.tolist(), where.tolist(), strict=True):
+        after[new] = after.pop(old)
+    assert sorted(after) == list(range(len(flat)))
+    assert flat.names(np.array(sorted(after), np.int64)) == [after[s] for s in sorted(after)]
+    assert flat.slots([*out, "nobody"]).tolist() == []
+
+
+@settings(max_examples=60)
+@given(n=st.integers(1, 200), k=st.integers(1, 60), step=st.sampled_from([0.0, 1e-8, 1.0]))
+def test_the_nearest_of_some_are_exact_through_ties(n: int, k: int, step: float) -> None:
+    rng = np.random.default_rng(n)
+    content = near_ties(rng, n, 33, step)
+    ids = [f"{i:03}" for i in rng.permutation(n)]
+    flat = FlatIndex(33)
+    flat.add(ids, content, places(n))
+    some = rng.permutation(n)[: n // 2 + 1]
+    query = unit(rng.standard_normal(33))
+    wanted = exact(content[some], [ids[i] for i in some], query, k)
+    assert flat.nearest(query, some, k) == wanted

@@ -16,73 +16,19 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from forgetnet.store import PLACE_DIM, Cone, Floats, Near
+from forgetnet.index.places import Places
+from forgetnet.store import Cone, Floats, Near
 
 __all__ = ["FlatIndex"]
 
-_BLOCK = 16_384
+# 100 MB at 384 numbers a row, of which only what is used is ever touched.
+_BLOCK = 65_536
 _SPARE = 16
 _FEW = 1_024
 _CHUNK = 8_192
-_PLACE_BYTES = 4 * PLACE_DIM
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
-class _Places:
-    """The distinct places of rows, each once, under a small number; freed ones are zeroed."""
-
-    def __init__(self) -> None:
-        self.values = np.zeros((0, PLACE_DIM), np.float32)
-        self.rows = np.zeros(0, np.int64)
-        self._codes: dict[bytes, int] = {}
-        self._free: list[int] = []
-
-    def add(self, place: Floats) -> npt.NDArray[np.int32]:
-        """Give each row the number of its place, and count it in."""
-        data = np.ascontiguousarray(place, np.float32).tobytes()
-        keys = [data[i : i + _PLACE_BYTES] for i in range(0, len(data), _PLACE_BYTES)]
-        for key in set(keys) - self._codes.keys():
-            self._new(key)
-        found = np.fromiter(map(self._codes.__getitem__, keys), np.int32, len(keys))
-        self.rows += np.bincount(found, minlength=len(self.rows))
-        return found
-
-    def _new(self, key: bytes) -> None:
-        if not self._free:
-            size = len(self.rows)
-            grown = 2 * size + 16
-            self._free.extend(reversed(range(size, grown)))
-            self.rows = np.concatenate([self.rows, np.zeros(grown - size, np.int64)])
-            more = np.zeros((grown - size, PLACE_DIM), np.float32)
-            self.values = np.concatenate([self.values, more])
-        code = self._codes[key] = self._free.pop()
-        self.values[code] = np.frombuffer(key, np.float32)
-
-    def drop(self, code: int) -> None:
-        """Count a row out."""
-        self.rows[code] -= 1
-        if not self.rows[code]:
-            del self._codes[self.values[code].tobytes()]
-            self.values[code] = 0.0
-            self._free.append(code)
-
-    def inside(self, cone: Cone) -> npt.NDArray[np.bool_]:
-        """Tell by number which places lie in the half-space or are its apex."""
-        # Pair by pair in float64: one product per distinct place, in a fixed order of summation.
-        products = (self.values.astype(np.float64) * cone.query).sum(axis=1)
-        apex = (self.values == cone.apex).all(axis=1)
-        found: npt.NDArray[np.bool_] = (products > cone.threshold) | apex
-        return found
-
-    def pulls(self, near: Near, codes: npt.NDArray[np.int32]) -> Doubles:
-        """Square the weighted distances of the places of ``codes`` from a point."""
-        used = np.unique(codes)
-        table = np.zeros(len(self.rows))
-        table[used] = (near.weight * near.distance(self.values[used])) ** 2
-        pulls: Doubles = table[codes]
-        return pulls
 
 
 class FlatIndex:
@@ -94,7 +40,7 @@ class FlatIndex:
         self._ids: list[str] = []
         self._slots: dict[str, int] = {}
         self._codes = np.zeros(0, np.int32)
-        self._places = _Places()
+        self._places = Places()
         # |fl(x.q) - x.q| <= gamma_d |x||q| for unit vectors (Higham 2002, eq. 3.5), doubled for
         # the rounding of norms.
         self._bound = 2 * (dim + 8) * 2.0**-24
@@ -127,24 +73,41 @@ class FlatIndex:
             grown[: len(self._codes)] = self._codes
             self._codes = grown
 
-    def remove(self, ids: Iterable[str]) -> None:
-        """Remove rows; their memory is overwritten."""
-        for record_id in ids:
-            slot = self._slots.pop(record_id)
+    def remove(self, ids: Iterable[str]) -> tuple[Ints, Ints]:
+        """Remove rows with distinct present ids; their memory is overwritten.
+
+        Returns:
+            (m,) slots of rows that moved into freed ones, and (m,) slots where they lie now.
+        """
+        gone = np.array(sorted(map(self._slots.pop, ids)), np.int64)
+        n = len(self._ids) - len(gone)
+        moved = np.setdiff1d(np.arange(n, len(self._ids)), gone, assume_unique=True)
+        freed = gone[gone < n]
+        for slot in gone.tolist():
             self._places.drop(int(self._codes[slot]))
-            last = len(self._ids) - 1
-            moved = self._ids.pop()
-            row = self._blocks[last // _BLOCK][last % _BLOCK]
-            if slot != last:
-                self._blocks[slot // _BLOCK][slot % _BLOCK] = row
-                self._codes[slot] = self._codes[last]
-                self._ids[slot] = moved
-                self._slots[moved] = slot
-            row[:] = 0.0
-            self._codes[last] = 0
-        spare = len(self._blocks) - 1 - -(-len(self._ids) // _BLOCK)
+        for old, new in zip(moved.tolist(), freed.tolist(), strict=True):
+            self._blocks[new // _BLOCK][new % _BLOCK] = self._blocks[old // _BLOCK][old % _BLOCK]
+            self._codes[new] = self._codes[old]
+            self._ids[new] = self._ids[old]
+            self._slots[self._ids[old]] = new
+        for start, rows in self._rows(n):
+            rows[max(0, n - start) :] = 0.0
+        self._codes[n : len(self._ids)] = 0
+        del self._ids[n:]
+        spare = len(self._blocks) - 1 - -(-n // _BLOCK)
         if spare > 0:
             del self._blocks[-spare:]
+        return moved, freed
+
+    def slots(self, ids: Iterable[str]) -> Ints:
+        """Return the slots of those ids that are present, in the order given."""
+        found = [slot for i in ids if (slot := self._slots.get(i)) is not None]
+        return np.array(found, np.int64)
+
+    def names(self, slots: Ints) -> list[str]:
+        """Return the ids of rows by slot."""
+        ids = self._ids
+        return [ids[slot] for slot in slots.tolist()]
 
     def sort(self, ids: Iterable[str]) -> list[str]:
         """Return present ids in the order in which their rows lie: the quickest to gather."""
@@ -153,9 +116,10 @@ class FlatIndex:
     def vectors(self, ids: Sequence[str]) -> tuple[Floats, Floats]:
         """Return (n, d) content and (n, 17) place of present ids, in order."""
         slots = np.fromiter(map(self._slots.__getitem__, ids), np.int64, len(ids))
-        return self._content(slots), self._places.values[self._codes[slots]]
+        return self.content(slots), self._places.values[self._codes[slots]]
 
-    def _content(self, slots: Ints) -> Floats:
+    def content(self, slots: Ints) -> Floats:
+        """Return (n, d) content by slot; quickest where slots ascend."""
         if len(self._blocks) == 1:
             only: Floats = self._blocks[0][slots]
             return only
@@ -176,10 +140,10 @@ class FlatIndex:
             out[mine] = self._blocks[block][offsets[mine]]
         return out
 
-    def _rows(self) -> Iterator[tuple[int, Floats]]:
-        """Iterate over the blocks: first slot, and rows in use."""
+    def _rows(self, first: int = 0) -> Iterator[tuple[int, Floats]]:
+        """Iterate over the blocks from that of slot ``first`` on: first slot, and rows in use."""
         n = len(self._ids)
-        for start in range(0, n, _BLOCK):
+        for start in range(first // _BLOCK * _BLOCK, n, _BLOCK):
             yield start, self._blocks[start // _BLOCK][: min(_BLOCK, n - start)]
 
     def cone(self, cone: Cone) -> set[str]:
@@ -224,13 +188,13 @@ class FlatIndex:
     def _allowed(
         self, only: Iterable[str] | None, without: Iterable[str], cone: Cone | None
     ) -> Ints | None:
-        gone = [slot for i in without if (slot := self._slots.get(i)) is not None]
-        if only is None and cone is None and not gone:
+        gone = self.slots(without)
+        if only is None and cone is None and not len(gone):
             return None
         mask = np.ones(len(self._ids), np.bool_)
         if only is not None:
             mask[:] = False
-            mask[[slot for i in only if (slot := self._slots.get(i)) is not None]] = True
+            mask[self.slots(only)] = True
         if cone is not None:
             mask &= self._in_cone(cone)
         mask[gone] = False
@@ -304,6 +268,16 @@ class FlatIndex:
                 return decided
             want = min(len(chosen), 4 * want)
 
+    def nearest(self, query: Floats, slots: Ints, k: int) -> list[tuple[str, float]]:
+        """Return the exact k nearest of the rows in ``slots``, as :meth:`search` would."""
+        slots = np.sort(slots)
+        if len(slots) > k + _SPARE:
+            scores = self.content(slots) @ query
+            # Whoever is among the top k in float64 can't lie further below the k-th in float32.
+            floor = np.partition(scores, -k)[-k] - 2 * self._bound
+            slots = slots[scores >= floor]
+        return self._decide(query, slots, k, None)
+
     def _mixed(self, cosines: Doubles, slots: Ints, near: Near) -> Doubles:
         """Squared product metric of chordal distance in meaning and distance of places."""
         chords = np.maximum(0.0, 2.0 - 2.0 * cosines)
@@ -316,7 +290,7 @@ class FlatIndex:
         """Score pair by pair in float64 (products of float32 are exact there), order, cut."""
         wide = query.astype(np.float64)
         parts = [
-            (self._content(slots[i : i + _CHUNK]) * wide).sum(axis=1)
+            (self.content(slots[i : i + _CHUNK]) * wide).sum(axis=1)
             for i in range(0, len(slots), _CHUNK)
         ]
         cosines = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -324,8 +298,7 @@ class FlatIndex:
             distances = 1.0 - cosines
         else:
             distances = np.sqrt(self._mixed(cosines, slots, near))
-        ids = self._ids
-        pairs = zip(distances.tolist(), [ids[slot] for slot in slots.tolist()], strict=True)
+        pairs = zip(distances.tolist(), self.names(slots), strict=True)
         return [(record_id, distance) for distance, record_id in sorted(pairs)[:k]]
 
 

@@ -1,0 +1,8 @@
+"""Indexes in memory that remember nothing: all they hold follows from the live rows alone.
+
+They know nothing of records, stores or files: rows are ids with a content vector and a place.
+"""
+
+from forgetnet.index.flat import FlatIndex
+
+__all__ = ["FlatIndex"]
