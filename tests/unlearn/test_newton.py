@@ -40,8 +40,8 @@ def linear() -> nn.Module:
 
 
 def certified(folder: Path, **others: Any) -> NewtonRemoval:
-    given_ = {"noise": 1.0, "ledger": str(folder / "ledger.json"), **others}
-    return NewtonRemoval(loss="logistic", **HEAD, **given_)
+    given_ = {**HEAD, "noise": 1.0, "ledger": str(folder / "ledger.json"), **others}
+    return NewtonRemoval(loss="logistic", **given_)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -125,6 +125,47 @@ def test_the_true_gradient_is_within_the_charge_and_that_within_the_papers(
     assert charge <= np.linalg.norm(paper) + 1e-12
     before = np.linalg.norm(logistic_gradient(weights, left, kept, ridge, noise))
     assert real <= before
+
+
+def design(data: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with a 1 for the bias, and a column of 0 and 1 a class."""
+    rows = np.hstack([data[0].double().numpy(), np.ones((len(data[1]), 1))])
+    return rows, np.eye(CLASSES)[data[1].numpy()]
+
+
+def weights_of(model: Any) -> np.ndarray:
+    head = model[0]
+    stacked = torch.cat([head.weight.T, head.bias[None]]).detach().double()
+    return np.asarray(stacked)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_left_in_a_head_is_within_its_charge_removal_after_removal(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
+    # At the optimum the random term is minus the rest of the gradient: so it is known here.
+    kind = certified(tmp_path, noise=20.0, ridge=0.3, epsilon=10.0)
+    model, ridge = linear().to(dtype), 0.3
+    few = FORGET[0][:6].to(dtype), FORGET[1][:6]
+    retain = RETAIN[0].to(dtype), RETAIN[1]
+    model = kind.fit(model, joined(few, retain))
+    noise = -logistic_gradient(weights_of(model), *design(joined(few, retain)), ridge)
+    assert np.linalg.norm(noise) == pytest.approx(20.0 * noise.size**0.5, rel=0.3)
+    charge = 0.0
+    for count in (2, 4, 6):
+        left = joined((few[0][count:], few[1][count:]), retain)
+        before = np.linalg.norm(logistic_gradient(weights_of(model), *design(left), ridge, noise))
+        gone = few[0][count - 2 : count], few[1][count - 2 : count]
+        result = kind.unlearn(model, gone, left)
+        model, told = result.model, result.certificate
+        assert told is not None and told["removed"] == count
+        assert (told["noise"], told["ridge"]) == (20.0, ridge)
+        assert told["budget_left"] == allowance(20.0, 10.0, 1e-5) - told["charge"]
+        real = np.linalg.norm(logistic_gradient(weights_of(model), *design(left), ridge, noise))
+        assert real <= told["charge"] + 1e-9
+        assert real < 0.2 * before
+        assert told["charge"] > charge
+        charge = told["charge"]
 
 
 def test_a_certificate_that_is_used_up_is_refused_and_says_retrain(tmp_path: Path) -> None:
