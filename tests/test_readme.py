@@ -107,7 +107,8 @@ def test_the_verbs_of_the_page_are_the_verbs():
 
 def test_every_error_is_in_the_tree():
     page = MANUAL.read_text(encoding="utf-8")
-    assert not [name for name in errors.__all__ if not re.search(rf"\b{name} ?\b", page)]
+    kinds = [name for name in errors.__all__ if isinstance(getattr(errors, name), type)]
+    assert kinds and not [name for name in kinds if not re.search(rf"\b{name} ?\b", page)]
 
 
 def anchors(page: Path) -> set[str]:
