@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         TorchExpert,
     )
     from forgetnet.model import ForgetNet
+    from forgetnet.restoring import Restored, restore
 
 __all__ = [
     "AsyncMemory",
@@ -67,6 +68,7 @@ __all__ = [
     "Receipt",
     "ReceiptInvalid",
     "Record",
+    "Restored",
     "RidgeExpert",
     "RidgeTrunk",
     "SentenceTransformerEncoder",
@@ -82,6 +84,7 @@ __all__ = [
     "Unsupported",
     "VectorsOnly",
     "open_store",
+    "restore",
 ]
 
 _LEARNING = {
@@ -100,6 +103,10 @@ def __getattr__(name: str) -> Any:
         from forgetnet import estimators
 
         return getattr(estimators, name)
+    if name in {"Restored", "restore"}:
+        from forgetnet import restoring
+
+        return getattr(restoring, name)
     if name in _LEARNING:
         from forgetnet import experts
 

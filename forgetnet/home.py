@@ -34,7 +34,7 @@ FORMAT = 1
 _SECRET_BYTES = 32
 _KNOWN = {
     "forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store",
-    "experts", "marks",
+    "experts", "marks", "backups",
 }  # fmt: skip
 # What a durable write leaves when its process is killed, and which of those lie in a new root.
 _TORN = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
@@ -127,7 +127,7 @@ def sweep_torn(root: Path) -> None:
         StoreError: a file can't be removed.
     """
     try:
-        for folder in (root, root / "receipts", root / "journal", root / "marks"):
+        for folder in (root, root / "receipts", root / "journal", root / "marks", root / "backups"):
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
                 if _TORN.fullmatch(path.name) and (path.is_symlink() or path.is_file()):
                     _remove_torn(path)

@@ -6,8 +6,9 @@ so one memory may be shared by threads. Knows nothing of engines' files or of th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from enum import Enum
@@ -25,9 +26,12 @@ from forgetnet.errors import ForgetNetError, InvalidRecord, StoreError
 from forgetnet.exchange import check_memory, not_stored, read_memory, write_memory
 from forgetnet.forget.execute import Office, planned, settle
 from forgetnet.forget.execute import forget as execute
+from forgetnet.forget.backing import Backs
+from forgetnet.forget.keeping import Keeps, check_free
 from forgetnet.forget.keys import derive_signer, public_pem
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
+from forgetnet.forget.sweeping import Sweeper, Sweeps, check_every, expired, is_due
 from forgetnet.forget.verbs import Forgets
 from forgetnet.geometry import codes
 from forgetnet.given import check_switches, clock_of, names_of, path_of, text_of
@@ -48,7 +52,7 @@ class Keep(Enum):
 KEEP = Keep.KEEP
 
 
-class Memory(Reader, Forgets):
+class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
     """A deletable memory; open one with :meth:`Memory.open`."""
 
     def __init__(
@@ -62,6 +66,7 @@ class Memory(Reader, Forgets):
     ) -> None:
         super().__init__(parts, clock)
         self._models = tuple(models)
+        self._sweeper: Sweeper | None = None
         self._office = Office(
             store=parts.store,
             signer=derive_signer(parts.home.secret),
@@ -75,6 +80,8 @@ class Memory(Reader, Forgets):
             components=(*components, *attach(parts, models, components)),
             remarks=tuple(remarks),
             lock=parts.lock,
+            backups=parts.backups,
+            marks=parts.marks,
         )
 
     @classmethod
@@ -86,6 +93,7 @@ class Memory(Reader, Forgets):
         key: Key = None,
         models: Attachable | Sequence[Attachable] = (),
         readonly: bool = False,
+        sweep_every: float | None = None,
         clock: Callable[[], datetime] = now,
     ) -> Memory:
         """Open the memory at a path or URL (``./kb``, ``lance://./kb``, ``memory://``).
@@ -102,6 +110,8 @@ class Memory(Reader, Forgets):
                 ``forgetnet.fallback.Entangled``; one left out later stands as ``unsupported`` in
                 receipts until it is given again.
             readonly: read beside a writer; sees what it commits at the next call.
+            sweep_every: seconds between sweeps in the background, each as by :meth:`sweep`, with
+                receipts in the folder; by default there are none.
             clock: returns the present time, aware.
 
         Raises:
@@ -113,6 +123,7 @@ class Memory(Reader, Forgets):
         models = models_of(models)
         clock = clock_of(clock)
         check_switches(StoreError, readonly=readonly)
+        every = check_every(sweep_every)
         path_of(path_or_url, "the place of a memory", StoreError)
         parts = open_parts(str(path_or_url), encoder, key, readonly=readonly)
         done = False
@@ -121,6 +132,8 @@ class Memory(Reader, Forgets):
             memory = cls(parts, clock=clock, models=models)
             if not readonly:
                 memory._catch_up()
+                if every is not None:
+                    memory._sweeper = Sweeper(memory, every)
             done = True
         finally:
             if not done:
@@ -137,7 +150,9 @@ class Memory(Reader, Forgets):
             model.settled()
 
     def close(self) -> None:
-        """Close the store, let go of its lock and of the models."""
+        """Close the store, let go of its lock and of the models; end the sweeps."""
+        if self._sweeper is not None:
+            self._sweeper.stop()
         super().close()
         for model in self._models:
             model.detach()
@@ -226,6 +241,7 @@ class Memory(Reader, Forgets):
         A new text is embedded anew unless ``vector`` (d,) is given.
 
         Raises:
+            Held: a legal hold forbids it; nothing was changed.
             InvalidRecord: the id isn't stored, or a value can't be stored; nothing was changed.
         """
         text_of(id, "id", InvalidRecord)
@@ -244,6 +260,7 @@ class Memory(Reader, Forgets):
         with self._lock:
             check_untaught(self._office.components, "update")
             settle(self._office)
+            check_free(self._office, [id], "update")
             found = self._store.get([id]).get(id)
             if found is None:
                 raise InvalidRecord(f"no record has the id {id[:80]!r}; add it first")
@@ -262,12 +279,14 @@ class Memory(Reader, Forgets):
         Their bytes stay in the files until ``purge`` or ``forget``; use ``forget`` to erase.
 
         Raises:
+            Held: a legal hold forbids it for some of them; nothing was deleted.
             InvalidRecord: ``ids`` is neither an id nor several.
         """
         wanted = list(dict.fromkeys(names_of(ids, "ids", InvalidRecord)))
         with self._lock:
             check_untaught(self._office.components, "delete")
             settle(self._office)
+            check_free(self._office, wanted, "delete")
             gone = set(self._store.delete(wanted))
         missing = tuple(i for i in wanted if i not in gone)
         return Deleted(tuple(i for i in wanted if i in gone), missing)
@@ -288,11 +307,22 @@ class Memory(Reader, Forgets):
         with self._lock:
             return execute(self._office, scope, reason=reason, level=level)
 
+    @contextlib.contextmanager
+    def _keeping(self) -> Iterator[Office]:
+        with self._lock:
+            if not self._office.readonly:
+                settle(self._office)
+            yield self._office
+
     def sweep(self) -> Receipt:
         """Forget every record that has expired, and what is derived from those."""
         with self._lock:
-            scope = Scope(expired={"expires_at": {"$lte": self._clock()}})
-            return execute(self._office, scope, reason="", level="auto")
+            return execute(self._office, expired(self._office), reason="", level="auto")
+
+    def overdue(self) -> bool:
+        """Tell whether anything has expired that a sweep would erase; what is held isn't."""
+        with self._lock:
+            return is_due(self._office)
 
     # -- coming and going
 

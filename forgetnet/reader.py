@@ -50,6 +50,7 @@ class Reader:
         self._encoder = parts.encoder
         self._clock = clock_of(clock)
         self._lock = parts.lock
+        self._marks = parts.marks
         self._salt = derive_salt(home.secret)
         self._home = home
         self._ledger = Ledger(home.path("ledger.jsonl"), read_only=home.readonly)
@@ -141,6 +142,7 @@ class Reader:
                 None if under is None else cone_of(under, self._salt),
                 None if near is None else near_of(near, weight, self._salt),
                 self._clock(),
+                self._marks.hidden(self._store),
             )
             return find(self._store, request, under)
 

@@ -43,6 +43,8 @@ WORDS = frozenset([
     "experts", "model", "states", "part", "leaf", "inputs", "records", "file", "settings", "task",
     "classification", "regression", "kind", "weights", "router", "chosen", "environment", "meta",
     "ridge", "torch", "sklearn", "prototype", "memory", "classes", "gram", "sums", "counts",
+    "marks", "hold", "restriction", "owed", "reason", "created", "ids",
+    "backups", "places", "places.json", "hash",
     "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----",
 ])  # fmt: skip
 """What the files of any memory say of themselves; a value that equals one can't be told apart."""

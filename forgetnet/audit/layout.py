@@ -22,13 +22,16 @@ __all__ = ["check_layout", "leaf_names", "strays"]
 
 _HOME = {
     "forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store",
-    "experts", "marks",
+    "experts", "marks", "backups",
 }  # fmt: skip
 _STORE = {"manifest.json", "pieces", "tails", "lock", "pulse"}
 _MANIFEST = {"format", "dim", "cap", "sequence", "leaves", "check"}
 _NUMBERS = ("rows", "bytes", "tail")
 _NAME = re.compile(r"[\w-]{1,64}")
-_MARK = re.compile(r"[0-9a-f]{16}\.json")
+_NAMES = {
+    "marks": re.compile(r"[0-9a-f]{16}\.json"),
+    "backups": re.compile(r"places\.json|tombstones-[0-9a-f]{16}\.jsonl"),
+}
 _BITS = re.compile(r"[01]{0,256}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COLUMNS = [
@@ -104,7 +107,8 @@ def check_layout(
         if store != root:
             reasons += _strays(root, _HOME)
             reasons += _experts(root / "experts")
-            reasons += _marks(root / "marks")
+            for name, pattern in _NAMES.items():
+                reasons += _plain_files(root / name, pattern)
             if not under_way and (root / "journal").is_dir():
                 open_ = _names(root / "journal")
                 reasons += [f"journal/{name}: a forget is under way" for name in open_]
@@ -148,13 +152,13 @@ def _experts(folder: Path) -> list[str]:
     return reasons + [f"experts/{name}: not a part of a memory" for name in links]
 
 
-def _marks(folder: Path) -> list[str]:
-    """Name what lies among the marks and is none."""
+def _plain_files(folder: Path, pattern: re.Pattern[str]) -> list[str]:
+    """Name what lies in a folder of plain files and doesn't belong there."""
     if not folder.exists():
         return []
     found = sorted(folder.iterdir())
-    bad = [p.name for p in found if p.is_symlink() or p.is_dir() or not _MARK.fullmatch(p.name)]
-    return [f"marks/{name}: not a part of a memory" for name in bad]
+    bad = [p.name for p in found if p.is_symlink() or p.is_dir() or not pattern.fullmatch(p.name)]
+    return [f"{folder.name}/{name}: not a part of a memory" for name in bad]
 
 
 def _unnamed(store: Path, leaves: Mapping[str, Leaf]) -> list[str]:

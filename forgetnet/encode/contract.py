@@ -99,7 +99,9 @@ def check_texts(texts: Sequence[str]) -> None:
 
 
 @contextmanager
-def progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+def progress_bar(
+    total: int, *, shown: bool, told: str = "Encoding"
+) -> Iterator[Callable[[int], None]]:
     """Yield a function that advances a bar, drawn only for long work on a terminal."""
     if not shown or total < _WORTH_A_BAR or not sys.stderr.isatty():
         yield lambda _count: None
@@ -108,5 +110,5 @@ def progress_bar(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("Encoding", total=total)
+        task = bar.add_task(told, total=total)
         yield lambda count: bar.advance(task, count)

@@ -18,6 +18,7 @@ from forgetnet.audit import layout
 from forgetnet.component import Component as Part
 from forgetnet.component import Influence
 from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
+from forgetnet.forget.held import allowed, kept
 from forgetnet.forget.journal import Entry
 from forgetnet.forget.marks import Kind
 from forgetnet.forget.office import Accepted, Office
@@ -40,7 +41,6 @@ __all__ = ["Accepted", "Office", "accept", "finish", "forget", "planned", "purge
 
 _TURNS = 16
 _JOURNAL = "the journal entry of this forget, which is shredded after this receipt is stored"
-_HELD = "none: a legal hold forbids it"
 _COMPONENTS = (
     Component("store", Influence.LOCAL, "exact"),
     Component("index", Influence.LOCAL, "exact"),
@@ -54,21 +54,12 @@ def planned(office: Office, scope: Scope) -> Plan:
     Raises:
         InvalidScope: the scope is empty or malformed, or its witnesses disagree.
     """
-    plan = _allowed(office, resolve(office.store, scope, office.salt))
+    plan = allowed(office, resolve(office.store, scope, office.salt), scope)
     costs = [(part, part.cost(plan.ids)) for part in office.components]
     more = tuple(Step.of(part.name, part.influence, cost) for part, cost in costs)
     content, _ = office.store.vectors(spread(plan.ids))
     near, compared = near_duplicates(office.store, content, set(plan.ids))
     return replace(plan, steps=(*plan.steps, *more), near=near, compared=compared)
-
-
-def _allowed(office: Office, plan: Plan) -> Plan:
-    """Return a plan that leaves alone what is under a legal hold."""
-    held = office.marks.held(office.store.get(plan.matched).values())
-    if not held:
-        return plan
-    names = tuple(sorted({name for found in held.values() for name in found}))
-    return replace(plan, held=tuple(i for i in plan.matched if i in held), holds=names)
 
 
 def forget(office: Office, scope: Scope, *, reason: str, level: str) -> Receipt:
@@ -109,7 +100,7 @@ def accept(office: Office, scope: Scope, *, reason: str, level: str) -> Accepted
 def _begin(office: Office, scope: Scope, reason: str, level: str, *, quick: bool) -> Accepted:
     """Plan, look, and write the journal; nothing has been deleted then."""
     _check_folder(office)
-    plan = _allowed(office, resolve(office.store, scope, office.salt))
+    plan = allowed(office, resolve(office.store, scope, office.salt), scope)
     started = office.clock().isoformat()
     # Drawn once: what this process may keep in spite of an error opens the receipt made later.
     told = (plan.matched, plan.not_found, scope.value, reason)
@@ -221,6 +212,7 @@ def _unserve(office: Office, accepted: Accepted) -> None:
     ids = entry.plan.ids
     if entry.plan.held:
         office.marks.owe(entry.name, entry.plan.held, entry.started)
+    office.backups.note(ids)
     try:
         office.store.delete(ids)
         office.marks.release(ids, office.store)
@@ -309,24 +301,12 @@ def _drafts(office: Office, batch: Sequence[Accepted]) -> list[Receipt]:
 
 def _draft(office: Office, accepted: Accepted, leaving: frozenset[str]) -> Receipt:
     entry = accepted.entry
-    surfaces = [*accepted.look.after(leaving), *_kept(entry)]
+    surfaces = [*accepted.look.after(leaving, office.marks.subjects(office.store)), *kept(entry.plan)]
     for part in office.components:
         told = _note(accepted, part)
         found = part.after(entry.plan.ids, told["note"], full=accepted.look.full)
         surfaces.append(surface_of(part, int(told["held"]), found, full=accepted.look.full))
     return _receipt(office, entry, surfaces, accepted.openings)
-
-
-def _kept(entry: Entry) -> list[Surface]:
-    """Say what stays, and why."""
-    plan = entry.plan
-    if not plan.held:
-        return []
-    named = ", ".join(plan.holds[:8]) + (" and others" if len(plan.holds) > 8 else "")
-    detail = f"kept under {named}, not searched, erased when that is lifted"
-    return [
-        judge("legal hold", count=len(plan.held), method=_HELD, supported=False, detail=detail)
-    ]
 
 
 def _told(part: Part) -> Component:
@@ -410,6 +390,7 @@ def _receipt(
             mentions_kept=entry.plan.mentions_kept,
             exclusions=(
                 *office.remarks,
+                *office.backups.told(),
                 *((_JOURNAL,) if office.root is not None else ()),
                 *(RESUMED if openings is None else ()),
             ),

@@ -22,7 +22,15 @@ from cryptography.hazmat.primitives.serialization import (
 from forgetnet.errors import ForgetNetError, ReceiptInvalid
 from forgetnet.given import path_of
 
-__all__ = ["PublicKey", "derive_salt", "derive_signer", "key_id", "load_public", "public_pem"]
+__all__ = [
+    "PublicKey",
+    "derive_salt",
+    "derive_signer",
+    "derive_tombstones",
+    "key_id",
+    "load_public",
+    "public_pem",
+]
 
 PublicKey = Ed25519PublicKey | bytes | str | Path
 """A key, its PEM, or the path of a PEM file."""
@@ -44,6 +52,14 @@ def derive_salt(secret: bytes) -> bytes:
     Raises ``ForgetNetError`` if the secret has fewer than 16 bytes.
     """
     return _derive(secret, b"forgetnet salt v1")
+
+
+def derive_tombstones(secret: bytes) -> bytes:
+    """Return the 32-byte key of the hashes of what was forgotten.
+
+    Raises ``ForgetNetError`` if the secret has fewer than 16 bytes.
+    """
+    return _derive(secret, b"forgetnet tombstones v1")
 
 
 def public_pem(signer: Ed25519PrivateKey) -> bytes:

@@ -151,6 +151,11 @@ class Marks:
         marks = self.all(Kind.RESTRICTION, Kind.OWED)
         return frozenset().union(*(mark.on(store) for mark in marks)) if marks else frozenset()
 
+    def subjects(self, store: Store) -> frozenset[str]:
+        """Return the subjects that marks name and that have live records."""
+        named = [mark for mark in self.all() if mark.subject is not None]
+        return frozenset(mark.subject for mark in named if mark.subject and mark.on(store))
+
     # -- forgets that are put off, and those that are done
 
     def owe(self, name: str, ids: Collection[str], created: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from forgetnet.component import Component as Part
+from forgetnet.forget.backups import Backups
 from forgetnet.forget.journal import Entry, Journal
 from forgetnet.forget.marks import Marks
 from forgetnet.forget.receipt import Openings
@@ -38,6 +39,7 @@ class Office:
         components: what else holds influence, beside the store.
         remarks: further sentences on what no receipt of this memory covers.
         lock: held while the store or the ledger is used.
+        backups: where backups of the memory are, and what was forgotten since.
         marks: what is held, restricted, or to be forgotten later.
         owes: holds whether a forget may have been cut short and wants finishing first.
     """
@@ -54,6 +56,7 @@ class Office:
     components: Sequence[Part] = ()
     remarks: tuple[str, ...] = ()
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    backups: Backups = field(default_factory=lambda: Backups(None, b""))
     marks: Marks = field(default_factory=lambda: Marks(None))
     owes: list[bool] = field(default_factory=lambda: [True])
 

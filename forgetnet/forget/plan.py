@@ -31,6 +31,7 @@ class Scope:
 
     Attributes:
         mentions: also the records that mention the subject.
+        again: they were forgotten once already, so no hold keeps them.
     """
 
     ids: tuple[str, ...] | None = field(default=None, repr=False)
@@ -39,6 +40,7 @@ class Scope:
     topic: str | None = field(default=None, repr=False)
     expired: Filter | None = field(default=None, repr=False)
     mentions: bool = True
+    again: bool = False
 
     @property
     def kind(self) -> str:

@@ -228,17 +228,20 @@ class Look:
 
     # -- after
 
-    def after(self, leaving: Collection[str] = ()) -> list[Surface]:
+    def after(
+        self, leaving: Collection[str] = (), named: frozenset[str] = frozenset()
+    ) -> list[Surface]:
         """Look again: what is on disk, what the store answers, what a fresh opening answers.
 
         Args:
             leaving: ids of other forgets that are under way: their rows may still be in files, and
                 are for the looks of those.
+            named: subjects that marks name because of records that stay.
         """
         rows = [self._asked(self.store, _ASKED)]
         searched = self._searched(self.store, _LISTED if self.again else _SEARCHED, "")
         if self.root is not None:
-            rows += self._scanned(self.root, leaving)
+            rows += self._scanned(self.root, leaving, named)
         if self.full and self.root is not None:
             with self.reopen() as fresh:
                 rows.append(self._asked(fresh, _REASKED))
@@ -300,7 +303,9 @@ class Look:
             )
         ]
 
-    def _scanned(self, root: Path, leaving: Collection[str]) -> list[Check]:
+    def _scanned(
+        self, root: Path, leaving: Collection[str], named: frozenset[str]
+    ) -> list[Check]:
         fresh = [path for path in self.store.files() if path not in self.others]
         small = [root / "ledger.jsonl", root / "receipts", root / "store" / "manifest.json"]
         small.append(root / "experts")
@@ -315,7 +320,7 @@ class Look:
             self.needles,
             root=root,
             survivors=lambda i: i in leaving or bool(self.store.get([i])),
-            words=self.words | _SAID,
+            words=self.words | _SAID | named,
         )
         return [
             Check(

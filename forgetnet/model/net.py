@@ -6,7 +6,8 @@ line with it; so whatever happens in between, the experts can be made again from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +23,14 @@ from forgetnet.experts.neighbour import NeighbourExpert
 from forgetnet.experts.router import Router
 from forgetnet.experts.train import Local, Trainer
 from forgetnet.filters import Filter
+from forgetnet.forget.backing import Backs
 from forgetnet.forget.journal import Journal
+from forgetnet.forget.keeping import Keeps
 from forgetnet.forget.keys import derive_salt
+from forgetnet.forget.office import Office
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
+from forgetnet.forget.sweeping import Sweeper, Sweeps, check_every, is_due
 from forgetnet.forget.verbs import Forgets, reason_of, scope_of
 from forgetnet.model.answering import Answering
 from forgetnet.model.copy import copy_model
@@ -43,7 +48,7 @@ __all__ = ["ForgetNet"]
 _FOLDER = "experts"
 
 
-class ForgetNet(Answering, Forgets):
+class ForgetNet(Answering, Forgets, Keeps, Sweeps, Backs):
     """A model that forgets exactly; make or open one with :meth:`ForgetNet.open`."""
 
     def __init__(
@@ -67,6 +72,7 @@ class ForgetNet(Answering, Forgets):
         )
         core.open()
         self._own_key = True
+        self._sweeper: Sweeper | None = None
         super().__init__(parts, core, Reader(parts, clock), progress=progress)
         remarks = [f"chosen, and not undone: {told}" for told in stack.chosen]
         self._memory = ModelMemory(
@@ -92,6 +98,7 @@ class ForgetNet(Answering, Forgets):
         key: Key = None,
         adopt: bool = False,
         models: Sequence[Attachable] = (),
+        sweep_every: float | None = None,
         clock: Callable[[], datetime] = now,
         progress: bool = True,
     ) -> ForgetNet:
@@ -102,18 +109,17 @@ class ForgetNet(Answering, Forgets):
 
         Args:
             path_or_url: folder of the model, or ``memory://``, the default.
-            encoder: as in :meth:`forgetnet.Memory.open`; or a ``TableEncoder`` for rows.
+            encoder, key, models, sweep_every: as in :meth:`forgetnet.Memory.open`; for rows an
+                encoder may be a ``TableEncoder``; the key also keys leaves and seeds.
             task: ``classification``, the default, or ``regression``.
-            experts: by default a ridge trunk over all records, one network a leaf, and the memory.
+            experts: by default a ridge trunk of all records, a network a leaf, and the memory.
             weights: of the parts by name (``memory`` for the rows), constants or chosen on public
                 data; probabilities are averaged with them.
             cap: most records of several subjects in a leaf; 512 by default.
             router: sends records to leaves; by subject by default.
-            chosen: what was chosen on which (public) data and stays, a sentence each, for receipts.
+            chosen: what was chosen on which public data and stays, by sentence, for receipts.
             trainer: where leaves are trained; in this process by default.
-            key: as in :meth:`forgetnet.Memory.open`; it also keys leaves and seeds.
             adopt: make a model of a memory that holds records already, for good.
-            models: as in :meth:`forgetnet.Memory.open`.
             clock: returns the present time, aware.
             progress: show a bar on long work, when the output is a terminal.
 
@@ -121,24 +127,19 @@ class ForgetNet(Answering, Forgets):
             InvalidRecord: the settings make no sense.
             StoreError: the folder holds another model, or can't be written.
         """
+        every = check_every(sweep_every)
         parts = open_parts(str(path_or_url), encoder, key, readonly=False)
         done = False
         try:
             if not adopt:
                 _refuse_memory(parts)
-            stack = stack_for(
-                parts.home.path(_FOLDER),
-                task,
-                experts,
-                weights=weights,
-                cap=cap,
-                router=router,
-                chosen=chosen,
-            )
+            told: dict[str, Any] = {"weights": weights, "cap": cap, "router": router}
+            stack = stack_for(parts.home.path(_FOLDER), task, experts, chosen=chosen, **told)
             _delete_pending(parts)
-            chosen_trainer = trainer or Local()
-            net = cls(parts, stack, chosen_trainer, clock=clock, models=models, progress=progress)
+            more: dict[str, Any] = {"clock": clock, "models": models, "progress": progress}
+            net = cls(parts, stack, trainer or Local(), **more)
             net._own_key = key is None
+            net._sweeper = None if every is None else Sweeper(net, every)
             done = True
         finally:
             if not done:
@@ -180,6 +181,8 @@ class ForgetNet(Answering, Forgets):
         Args:
             wait: finish what was accepted first; otherwise the next opening does.
         """
+        if self._sweeper is not None:
+            self._sweeper.stop()
         self._queue.close(wait=wait)
         self._core.close()
         self._memory.close()
@@ -294,10 +297,20 @@ class ForgetNet(Answering, Forgets):
         scope = scope_of(ids, subject, filter, topic, mentions=mentions)
         return self._queue.submit(scope, reason=reason_of(reason), level=verify)
 
+    @contextlib.contextmanager
+    def _keeping(self) -> Iterator[Office]:
+        with self._queue.quiet(), self._memory.keeping() as office:
+            yield office
+
     def sweep(self) -> Receipt:
         """Forget every record that has expired; until then it teaches."""
         with self._queue.quiet():
             return self._memory.sweep()
+
+    def overdue(self) -> bool:
+        """Tell whether anything has expired that a sweep would erase; what is held isn't."""
+        with self._keeping() as office:
+            return is_due(office)
 
     # -- coming and going
 

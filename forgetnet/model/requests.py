@@ -13,10 +13,12 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
 from forgetnet.forget.execute import Accepted, accept, finish, purge
+from forgetnet.forget.office import Office
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
 from forgetnet.memory import Memory
@@ -34,6 +36,10 @@ class ModelMemory(Memory):
     def settle(self) -> None:
         """Finish every forget that was cut short."""
         self._catch_up()
+
+    def keeping(self) -> AbstractContextManager[Office]:
+        """Give out what a forget works with, with nothing under way and nothing else let in."""
+        return self._keeping()
 
     def accept(self, scope: Scope, *, reason: str, level: str) -> Accepted:
         """Make a request durable, and stop answering with what it names."""

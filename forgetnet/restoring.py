@@ -1,0 +1,158 @@
+"""Restoring a backup: what was forgotten since is forgotten before anybody can ask.
+
+The folder gets its name only when that is done, so a restore that is cut short leaves none. Knows
+nothing of how backups are written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgetnet.archive import Archive, read_archive, unpack
+from forgetnet.errors import StoreCorrupt, StoreError
+from forgetnet.files import shred_tree, sync_dir
+from forgetnet.forget.backups import tombstones_in
+from forgetnet.forget.plan import Scope
+from forgetnet.forget.receipt import Receipt
+from forgetnet.given import check_switches, path_of
+from forgetnet.memory import Memory
+
+if TYPE_CHECKING:
+    from forgetnet.model import ForgetNet
+__all__ = ["Restored", "restore"]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did.
+
+    Attributes:
+        path: the folder of the memory or the model.
+        records: how many are there.
+        receipt: of what was forgotten again; None where nothing was.
+        made: ISO time of the backup, UTC.
+    """
+
+    path: Path
+    records: int
+    receipt: Receipt | None = field(repr=False)
+    made: str
+
+
+def restore(
+    backup: str | Path,
+    to: str | Path,
+    *,
+    tombstones: str | Path | Sequence[str | Path] | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Restored:
+    """Make a memory or a model of a backup, without what was forgotten since it was made.
+
+    It opens from ``to`` like any other, and its own backups go on in the same places.
+
+    Args:
+        backup: a file that ``backup`` wrote.
+        to: folder to make, which isn't there yet.
+        tombstones: folders with tombstones, beside that of the backup: other places, and the
+            ``backups`` folder of the memory that was lost, if it is still there.
+        progress: show a bar on long work, when the output is a terminal.
+        options: for :meth:`forgetnet.Memory.open` or :meth:`forgetnet.ForgetNet.open`, as ``key=``
+            where the key isn't in the backup, or ``experts=`` that hold code.
+
+    Raises:
+        ForgetIncomplete: what was forgotten since can't be forgotten again; nothing was restored.
+        StoreCorrupt: the backup's bytes were changed, or it isn't one; nothing was restored.
+        StoreError: ``to`` is there already or can't be written, or nothing tells what was
+            forgotten since; nothing was restored.
+    """
+    check_switches(StoreError, progress=progress)
+    archive = read_archive(path_of(backup, "backup", StoreError))
+    target = path_of(to, "to", StoreError).expanduser().resolve()
+    if target.exists():
+        raise StoreError(f"{target} is there already; restore to a new folder")
+    many = [tombstones] if isinstance(tombstones, str | Path) else list(tombstones or [])
+    places = [archive.path.resolve().parent, *(path_of(p, "tombstones", StoreError) for p in many)]
+    since = _since(archive, places)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.restoring")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _removed(temporary) as kept:
+            unpack(archive, temporary, progress=progress)
+            receipt, records = _forget_again(archive, temporary, since, places[0], options)
+            temporary.rename(target)
+            kept.append(target)
+        sync_dir(target.parent)
+    except OSError as error:
+        raise StoreError(
+            f"can't restore to {target}: {error.strerror}; nothing was restored"
+        ) from error
+    return Restored(target, records, receipt, str(archive.facts.get("made", "")))
+
+
+@contextlib.contextmanager
+def _removed(temporary: Path) -> Iterator[list[Path]]:
+    """Shred a folder at the end, unless something was put into the list."""
+    kept: list[Path] = []
+    try:
+        yield kept
+    finally:
+        if not kept:
+            with contextlib.suppress(OSError):
+                shred_tree(temporary)
+
+
+def _since(archive: Archive, places: Sequence[Path]) -> set[str]:
+    """Return the hashes of what was forgotten after the backup was made.
+
+    Raises:
+        StoreError: no place tells of the memory's tombstones.
+    """
+    seen: Mapping[str, int] = archive.facts.get("seen", {})
+    found: dict[str, list[str]] = {}
+    for place in places:
+        if not place.is_dir():
+            raise StoreError(f"{place} is no folder; name one that holds tombstones")
+        for name, hashes in tombstones_in(place).items():
+            found[name] = max(hashes, found.get(name, []), key=len)
+    for name, count in seen.items():
+        if name not in found or len(found[name]) < count:
+            raise StoreError(
+                f"tombstones-{name}.jsonl, which lay beside the backup and says what was forgotten "
+                f"since, is missing or too short in {', '.join(map(str, places))}; bring it there, "
+                "or name where it is with tombstones="
+            )
+    return {one for name, hashes in found.items() for one in hashes[seen.get(name, 0) :]}
+
+
+def _opened(folder: Path, options: Mapping[str, Any]) -> Memory | ForgetNet:
+    if not (folder / "experts" / "manifest.json").exists():
+        return Memory.open(folder, **options)
+    from forgetnet.model import ForgetNet  # it needs torch, and a memory doesn't
+
+    return ForgetNet.open(folder, **options)
+
+
+def _forget_again(
+    archive: Archive, folder: Path, since: set[str], place: Path, options: Mapping[str, Any]
+) -> tuple[Receipt | None, int]:
+    """Open what was unpacked, check that it is what was backed up, and forget."""
+    with _opened(folder, options) as opened:
+        with opened._keeping() as office:  # noqa: SLF001 # one house
+            if office.store.digest() != archive.facts["digest"]:
+                raise StoreCorrupt(f"{archive.path} doesn't hold the records that it says")
+            ids = tuple(r.id for r in office.store.scan() if office.backups.hash(r.id) in since)
+        receipt = None
+        if ids:
+            scope = Scope(ids, again=True)
+            receipt = opened._erased(scope, reason="", level="full")  # noqa: SLF001 # one house
+        with opened._keeping() as office:  # noqa: SLF001 # one house
+            places = [Path(told) for told in archive.facts["places"]]
+            office.backups.start([place, *(told for told in places if told.is_dir())])
+            records = office.store.count()
+    return receipt, records
