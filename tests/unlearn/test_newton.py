@@ -127,6 +127,14 @@ def test_the_true_gradient_is_within_the_charge_and_that_within_the_papers(
     assert real <= before
 
 
+def test_a_charge_is_the_remainder_of_taylor_by_hand() -> None:
+    rows, step = np.array([[3.0, 0.0], [0.0, 4.0]]), np.array([[1.0, 2.0], [1.0, 0.5]])
+    bend = max(abs(p * (1 - p) * (1 - 2 * p)) for p in np.linspace(0.0, 1.0, 100_001))
+    # |X| = 4; the squares of X step are (9, 16) of the first class and (36, 4) of the second
+    each = [0.5 * bend * 4.0 * math.hypot(*squares) for squares in ((9.0, 16.0), (36.0, 4.0))]
+    assert removal_charge(rows, step) == pytest.approx(math.hypot(*each), rel=1e-8)
+
+
 def design(data: Any) -> tuple[np.ndarray, np.ndarray]:
     """Rows with a 1 for the bias, and a column of 0 and 1 a class."""
     rows = np.hstack([data[0].double().numpy(), np.ones((len(data[1]), 1))])
