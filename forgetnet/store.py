@@ -32,6 +32,7 @@ __all__ = [
     "Query",
     "Store",
     "StoreConfig",
+    "TextQuery",
     "open_store",
     "split_url",
 ]
@@ -135,6 +136,23 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class TextQuery:
+    """One search by words.
+
+    Attributes:
+        text: the words, nothing of which is syntax.
+        k, where, cone, at, without: as in :class:`Query`.
+    """
+
+    text: str
+    k: int = 10
+    where: Filter | None = None
+    cone: Cone | None = None
+    at: datetime | None = None
+    without: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Purged:
     """What a purge rewrote: pieces written anew, files shredded, bytes written."""
 
@@ -195,6 +213,23 @@ class Store(Protocol):
         The answer is exact in float64 and doesn't depend on where rows lie. ``path`` picks one of
         ``capabilities.search_paths``; other paths than the first serve verification.
         """
+        ...
+
+    def words(self, query: TextQuery) -> list[tuple[str, float]]:
+        """Return the k live records that say the words of a text best: id and BM25, ties by id.
+
+        Scores depend on the live set alone. What is indexed for this is in memory, from the first
+        such search on, and in no file.
+
+        Raises:
+            StoreError: the words can't be indexed.
+            Unsupported: this Python has no SQLite with FTS5.
+        """
+        ...
+
+    @property
+    def worded(self) -> bool:
+        """Whether there has been a search by words, so that this process holds an index of them."""
         ...
 
     def cone(self, cone: Cone, path: str = "") -> set[str]:

@@ -1,4 +1,4 @@
-"""Live records in memory: by id, by whose they are, and by meaning.
+"""Live records in memory: by id, by whose they are, by meaning, and by their words.
 
 Both engines serve from one of these; an engine adds where, and whether, the bytes are kept. The
 table holds exactly the live set: what is removed leaves no entry behind in any of its indexes.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from forgetnet.errors import InvalidRecord, StoreError
 from forgetnet.filters import Filter, compile_filter, required
 from forgetnet.index import FlatIndex
 from forgetnet.record import Record, canonical_bytes, id_hash
-from forgetnet.store import PLACE_DIM, Cone, Floats, Query
+from forgetnet.store import PLACE_DIM, Cone, Floats, Query, TextQuery
+from forgetnet.words import Words
 
 __all__ = ["Table", "check_batch", "query_vector"]
 
@@ -106,6 +108,7 @@ class Table:
         self.flat = FlatIndex(dim)
         self._by: dict[str, dict[str, dict[str, None]]] = {name: {} for name in _SINGLE + _MANY}
         self._expiring: dict[str, None] = {}
+        self._words = Words(self.records)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -130,6 +133,7 @@ class Table:
             for name in _MANY if record.mentions or record.derived_from else ():
                 for value in getattr(record, name):
                     self._by[name].setdefault(value, {})[i] = None
+        self._words.add(records)
 
     def remove(self, ids: Iterable[str]) -> list[Record]:
         """Drop the live records of ``ids`` and return them."""
@@ -142,7 +146,12 @@ class Table:
                 del group[record.id]
                 if not group:
                     del self._by[name][value]
+        self._words.remove(gone)
         return gone
+
+    def purge(self) -> None:
+        """Overwrite the words that removed records left in memory."""
+        self._words.purge()
 
     def vectors(self, ids: Sequence[str]) -> tuple[Floats, Floats]:
         """Return content and place of live records, in the order asked.
@@ -191,16 +200,30 @@ class Table:
         only = None
         if query.where is not None:
             only = [record.id for record in self.scan(query.where)]
-        without: list[str] = list(query.without)
-        if query.at is not None and self._expiring:
-            without += [
-                i
-                for i in self._expiring
-                if (end := self.records[i].expires_at) is not None and end <= query.at
-            ]
+        without = [*query.without, *self._expired(query.at)]
         return self.flat.search(
             vector, query.k, only=only, without=without, cone=query.cone, near=query.near
         )
+
+    def _expired(self, at: datetime | None) -> list[str]:
+        if at is None:
+            return []
+        ends = ((i, self.records[i].expires_at) for i in self._expiring)
+        return [i for i, end in ends if end is not None and end <= at]
+
+    def words(self, query: TextQuery) -> list[tuple[str, float]]:
+        """Answer a search by words; see :meth:`forgetnet.store.Store.words`."""
+        only = None if query.where is None else {record.id for record in self.scan(query.where)}
+        if query.cone is not None:
+            inside = self.cone(query.cone)
+            only = inside if only is None else only & inside
+        without = {*query.without, *self._expired(query.at)}
+        return self._words.search(query.text, query.k, only=only, without=without)
+
+    @property
+    def worded(self) -> bool:
+        """Tell whether a search by words has been made, so that an index of words stands."""
+        return self._words.stands
 
     def cone(self, cone: Cone) -> set[str]:
         """Return the ids of live records whose place lies in the half-space."""

@@ -14,7 +14,7 @@ import numpy as np
 from forgetnet.errors import StoreError
 from forgetnet.filters import Filter
 from forgetnet.record import Record
-from forgetnet.store import Capabilities, Cone, Floats, Purged, Query, StoreConfig
+from forgetnet.store import Capabilities, Cone, Floats, Purged, Query, StoreConfig, TextQuery
 from forgetnet.table import Table, check_batch
 
 __all__ = ["MemoryStore"]
@@ -72,6 +72,15 @@ class MemoryStore:
         self.capabilities.pick(path)
         return self._live().search(query)
 
+    def words(self, query: TextQuery) -> list[tuple[str, float]]:
+        """Return the k best by BM25."""
+        return self._live().words(query)
+
+    @property
+    def worded(self) -> bool:
+        """Whether an index of words stands."""
+        return self._live().worded
+
     def cone(self, cone: Cone, path: str = "") -> set[str]:
         """Return the ids in a half-space of places."""
         self.capabilities.pick(path)
@@ -85,8 +94,8 @@ class MemoryStore:
         return gone
 
     def purge(self) -> Purged:
-        """Do nothing: ``delete`` left nothing behind."""
-        self._live()
+        """Overwrite removed words: ``delete`` left nothing else behind."""
+        self._live().purge()
         return Purged()
 
     def digest(self) -> str:

@@ -22,7 +22,7 @@ from forgetnet.files import append_durable, truncate_durable
 from forgetnet.filters import Filter
 from forgetnet.record import Record
 from forgetnet.shards import regions
-from forgetnet.store import Capabilities, Cone, Floats, Purged, Query, StoreConfig
+from forgetnet.store import Capabilities, Cone, Floats, Purged, Query, StoreConfig, TextQuery
 from forgetnet.table import check_batch
 from forgetnet_stores.lance.catalogue import Leaf, Manifest, Pulse, prepare
 from forgetnet_stores.lance.columns import Rows, dead_batch
@@ -257,6 +257,7 @@ class LanceStore:
     def purge(self) -> Purged:
         """Write every leaf with dead rows anew and shred its old files."""
         state = self._writable()
+        state.table.purge()
         dirty = [prefix for prefix, leaf in state.manifest.leaves.items() if leaf.dead]
         if not dirty and not state.leftovers:
             return Purged()
@@ -297,6 +298,15 @@ class LanceStore:
         if self.capabilities.pick(path) == "flat":
             return self._refresh().table.search(query)
         return self._ask(lambda state: native_search(self._root, state.manifest, query))
+
+    def words(self, query: TextQuery) -> list[tuple[str, float]]:
+        """Return the k best by BM25, from memory."""
+        return self._refresh().table.words(query)
+
+    @property
+    def worded(self) -> bool:
+        """Whether an index of words stands."""
+        return self._refresh().table.worded
 
     def cone(self, cone: Cone, path: str = "") -> set[str]:
         """Return the ids in a half-space; path ``lancedb`` asks the files themselves."""

@@ -184,9 +184,11 @@ class State:
         try:
             kept = {reading.leaf.prefix for reading in readings if reading.known is not None}
             fresh = {reading.leaf.prefix for reading in readings} - kept
+            rewritten = False
             for prefix, known in self.manifest.leaves.items():
                 if prefix in fresh or prefix not in manifest.leaves:
                     self.drop(known.members)
+                    rewritten = True
                 else:
                     known.tail_bytes = max(known.tail_bytes, manifest.leaves[prefix].tail_bytes)
                     manifest.leaves[prefix] = known
@@ -199,6 +201,8 @@ class State:
                 leaf.dead |= reading.dead
                 self._take(leaf, rows)
                 reading.rows = None
+            if rewritten:
+                self.table.purge()
             self.replace(manifest)
             done = True
         finally:
