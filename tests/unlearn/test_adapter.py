@@ -108,6 +108,22 @@ def test_it_forgets_and_leaves_no_trace_of_adapters() -> None:
     assert result.after == result.before
 
 
+def test_what_was_learnt_is_subtracted_strength_times() -> None:
+    _, lost, kept, _ = people()
+    model, moved = reader(), {}
+    stop = StopRule(forget_loss=None, retain_increase=None)
+    for strength in (1.0, 3.0):
+        method = NegateAdapter(lr=5e-3, epochs=2, strength=strength, stop=stop)
+        result = method.unlearn(model, lost, kept)
+        after, before = result.model.state_dict(), model.state_dict()
+        moved[strength] = {c.name: after[c.name] - before[c.name] for c in result.changed}
+        assert result.history[-1].forget == pytest.approx(mean_loss(result.model, lost), rel=1e-4)
+    for name, step in moved[1.0].items():
+        torch.testing.assert_close(moved[3.0][name], 3.0 * step, rtol=1e-3, atol=1e-6)
+    again = method.set_params(seed=1).unlearn(model, lost, kept)
+    assert again.after != result.after  # the seed says where adapters begin
+
+
 def test_looks_see_the_model_that_is_given_back() -> None:
     _, lost, kept, _ = people()
     stop = StopRule(forget_loss=None, retain_increase=None, every=2)
