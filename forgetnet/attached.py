@@ -87,7 +87,7 @@ def models_of(given: object) -> tuple[Attachable, ...]:
         models = list(given)
     if not all(map(_is_model, models)):
         raise StoreError(
-            "models= takes models that learnt from this memory, each as Entangled(model, ...) of "
+            "models= takes models that learnt from this memory, each as Entangled(name, ...) of "
             "forgetnet.fallback, alone or in a list"
         )
     return tuple(models)

@@ -24,6 +24,8 @@ from forgetnet import (
 )
 from forgetnet.attached import detach
 from forgetnet.encode import HashEncoder
+from forgetnet.fallback import Entangled
+from tests.fallback import house
 
 ENCODER = HashEncoder(8)
 ODD: dict[str, Any] = {
@@ -226,6 +228,15 @@ def test_a_clock_without_a_zone_is_refused_at_the_first_time_that_counts(tmp_pat
         pytest.raises(StoreError, match="with a time zone"),
     ):
         memory.add("peanuts")
+
+
+def test_one_model_may_be_given_without_a_list_and_a_class_is_none():
+    head = house.part(None)
+    with Memory.open("memory://", encoder=f"vectors:{house.DIM}", models=head) as memory:
+        assert memory.forget(ids="nobody").erasure.components[-1].name == head.name
+    for wrong in (Entangled, [Entangled], {head}, [head, None]):
+        with pytest.raises(StoreError, match=r"Entangled\(name, ...\) of forgetnet.fallback"):
+            Memory.open("memory://", encoder=ENCODER, models=wrong)
 
 
 def test_what_can_be_meant_is_taken(memory: Memory):
