@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from forgetnet.errors import StoreError, Unsupported
@@ -171,7 +171,7 @@ class _Index:
                 self._run("INSERT INTO words(words) VALUES ('optimize')")
             self._dirty = False
 
-    def ranked(self, text: str) -> Iterator[tuple[str, float]]:
+    def ranked(self, text: str) -> Generator[tuple[str, float], None, None]:
         """Iterate over the records that have a word of the text: (id, score), the best first."""
         with _told():
             words = self._rarest(_distinct(text))
