@@ -110,6 +110,19 @@ def test_slices_go_on_with_the_moments_of_the_optimiser(tmp_path: Path) -> None:
     assert state_digest(sharded(None).fit(RETAIN)) == through
 
 
+@pytest.mark.parametrize("other", [{"seed": 1}, {"slices": 2}, {"shards": 2}, {"recipe": Recipe()}])
+def test_checkpoints_of_other_settings_are_not_taken(tmp_path: Path, other: dict[str, Any]) -> None:
+    sharded(tmp_path).fit(RETAIN)
+    kind = sharded(tmp_path).set_params(**other)
+    assert state_digest(kind.fit(RETAIN)) == state_digest(kind.set_params(folder=None).fit(RETAIN))
+
+
+def test_shards_that_saw_nothing_yet_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    few = RETAIN[0][:2], RETAIN[1][:2]
+    kind = sharded(tmp_path, shards=4)
+    assert state_digest(kind.fit(few)) == state_digest(kind.set_params(folder=None).fit(few))
+
+
 def test_shards_without_checkpoints_are_not_called_exact() -> None:
     kind = sharded(None)
     one = (FORGET[0][:1], FORGET[1][:1])

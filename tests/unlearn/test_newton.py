@@ -176,6 +176,49 @@ def test_what_is_left_in_a_head_is_within_its_charge_removal_after_removal(
         charge = told["charge"]
 
 
+def test_weights_that_are_rounded_are_charged_for_it(tmp_path: Path) -> None:
+    kind, ledger = certified(tmp_path, noise=50.0, epsilon=10.0), tmp_path / "ledger.json"
+    few, retain = (FORGET[0][:1].bfloat16(), FORGET[1][:1]), (RETAIN[0].bfloat16(), RETAIN[1])
+    model = kind.fit(linear().bfloat16(), joined(few, retain))
+    noise = -logistic_gradient(weights_of(model), *design(joined(few, retain)), 1.0)
+    record = json.loads(ledger.read_text())
+    assert record["entries"][0]["charge"] > 0.1  # the solution has more digits than the weights
+    record["entries"][0]["charge"] = 0.0
+    ledger.write_text(json.dumps(record))
+    result = kind.unlearn(model, few, retain)
+    real = np.linalg.norm(logistic_gradient(weights_of(result.model), *design(retain), 1.0, noise))
+    assert result.certificate is not None
+    assert 0.1 < real <= result.certificate["charge"]
+
+
+def test_what_may_be_spent_may_be_spent_and_no_more(tmp_path: Path) -> None:
+    kind, ledger = certified(tmp_path), tmp_path / "ledger.json"
+    few, most = (FORGET[0][:1], FORGET[1][:1]), allowance(1.0, 1.0, 1e-5)
+    model = kind.fit(linear(), joined(few, RETAIN))
+    record = json.loads(ledger.read_text())
+    record["entries"][0]["charge"] = 0.0
+    ledger.write_text(json.dumps(record))
+    spent = kind.unlearn(model, few, RETAIN).certificate
+    assert spent is not None
+    record["entries"][0]["charge"] = most - 0.9 * spent["charge"]
+    ledger.write_text(json.dumps(record))
+    with pytest.raises(Unsupported, match="used up"):
+        kind.unlearn(model, few, RETAIN)
+    record["entries"][0]["charge"] = most - 1.1 * spent["charge"]
+    ledger.write_text(json.dumps(record))
+    assert kind.unlearn(model, few, RETAIN).stopped == "done"
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_head_is_solved_for_in_a_copy_whose_mode_stays(training: bool) -> None:
+    model = nn.Sequential(nn.Linear(64, CLASSES), nn.Dropout(0.0))
+    model.train(training)
+    before = state_digest(model)
+    fitted = NewtonRemoval(**HEAD).fit(model, RETAIN)
+    assert fitted is not model and state_digest(model) == before != state_digest(fitted)
+    assert all(module.training is training for net in (model, fitted) for module in net.modules())
+
+
 def test_a_certificate_that_is_used_up_is_refused_and_says_retrain(tmp_path: Path) -> None:
     kind = certified(tmp_path, epsilon=1e-3)
     model = kind.fit(linear(), joined(FORGET, RETAIN))
