@@ -86,6 +86,7 @@ class AsyncMemory:
     lift = _lift(Memory.lift)
     overdue = _lift(Memory.overdue)
     purge = _lift(Memory.purge)
+    residue = _lift(Memory.residue)
     restrict = _lift(Memory.restrict)
     restrictions = _lift(Memory.restrictions)
     search = _lift(Memory.search)

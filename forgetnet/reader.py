@@ -14,10 +14,11 @@ from typing import Any, Self
 import numpy as np
 
 from forgetnet.encode import Encoder, check_vectors
-from forgetnet.errors import InvalidRecord, InvalidScope
+from forgetnet.errors import InvalidRecord, InvalidScope, Unsupported
 from forgetnet.filters import Filter
 from forgetnet.forget.keys import derive_salt
-from forgetnet.given import check_switches, clock_of, number_of, text_of, whole_of
+from forgetnet.forget.leftovers import Leftovers, look_for
+from forgetnet.given import check_switches, clock_of, names_of, number_of, text_of, whole_of
 from forgetnet.ledger import Ledger
 from forgetnet.opening import Parts
 from forgetnet.record import Hit, Record, Stats
@@ -199,6 +200,39 @@ class Reader:
                 encoder=self._encoder.name,
                 dim=self._encoder.dim,
             )
+
+    def residue(
+        self,
+        *,
+        ids: Sequence[str] | str = (),
+        subjects: Sequence[str] | str = (),
+        texts: Sequence[str] | str = (),
+        progress: bool = True,
+    ) -> Leftovers:
+        """Read every file and look for what should not be in it; changes nothing.
+
+        The folder is compared with its format, everything is decoded, and some records that are
+        there have to be found, as a control. What a live record holds is explained by it.
+
+        Args:
+            ids: of records that should be gone.
+            subjects: whose records should be gone.
+            texts: that should be gone; their vectors are looked for, too.
+            progress: show a bar on long work, when the output is a terminal.
+
+        Raises:
+            InvalidScope: an argument is none of these.
+            Unsupported: the memory has no folder, so it has no files.
+        """
+        check_switches(InvalidScope, progress=progress)
+        named = names_of(ids, "ids", InvalidScope), names_of(subjects, "subjects", InvalidScope)
+        told = names_of(texts, "texts", InvalidScope)
+        root = self._home.root
+        if root is None:
+            raise Unsupported("a memory without a folder has no files to look through")
+        content = self._encoder.encode(told, progress=progress) if told else None
+        with self._lock:
+            return look_for(self._store, root, named, told, content, progress=progress)
 
     def digest(self) -> str:
         """Hash the live records in canonical order: equal to the twin's that never had the rest."""

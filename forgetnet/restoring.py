@@ -19,7 +19,7 @@ from forgetnet.files import shred_tree, sync_dir
 from forgetnet.forget.backups import tombstones_in
 from forgetnet.forget.plan import Scope
 from forgetnet.forget.receipt import Receipt
-from forgetnet.given import check_switches, path_of
+from forgetnet.given import check_switches, path_of, root_of
 from forgetnet.memory import Memory
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def restore(
     """
     check_switches(StoreError, progress=progress)
     archive = read_archive(path_of(backup, "backup", StoreError))
-    target = path_of(to, "to", StoreError).expanduser().resolve()
+    target = root_of(str(path_of(to, "to", StoreError)))
     if target.exists():
         raise StoreError(f"{target} is there already; restore to a new folder")
     many = [tombstones] if isinstance(tombstones, str | Path) else list(tombstones or [])

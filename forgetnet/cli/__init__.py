@@ -13,6 +13,7 @@ from forgetnet.cli.demo_command import demo
 from forgetnet.cli.forget_commands import forget, sweep, verify
 from forgetnet.cli.frame import build
 from forgetnet.cli.import_command import import_
+from forgetnet.cli.keep_commands import audit, backup, hold, holds, lift, restore, restrict
 from forgetnet.cli.model_commands import predict, train
 from forgetnet.cli.read_commands import export, get, search, stats
 from forgetnet.cli.write_commands import add, delete, purge, update
@@ -31,7 +32,14 @@ app = build(
         "forget": forget,
         "verify": verify,
         "sweep": sweep,
+        "hold": hold,
+        "restrict": restrict,
+        "lift": lift,
+        "holds": holds,
         "purge": purge,
+        "audit": audit,
+        "backup": backup,
+        "restore": restore,
         "export": export,
         "stats": stats,
         "train": train,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from forgetnet.memory import Memory
     from forgetnet.model import ForgetNet
 
-__all__ = ["Level", "forget", "sweep", "verify"]
+__all__ = ["Level", "forget", "forgetful", "sweep", "verify"]
 
 
 class Level(StrEnum):
@@ -117,7 +117,7 @@ def forget(
         "filter": filter_of(where),
         "mentions": not keep_mentions,
     }
-    with _forgetful(store, encoder, key, readonly=dry_run) as memory:
+    with forgetful(store, encoder, key, readonly=dry_run) as memory:
         plan = memory.forget(**scope, dry_run=True)
         if dry_run or not as_json:
             from forgetnet.cli.render import plan_of
@@ -135,7 +135,7 @@ def forget(
     _close(voice, receipt, store, receipt_file, openings_file)
 
 
-def _forgetful(
+def forgetful(
     store: str, encoder: str | None, key: Path | None, *, readonly: bool = False
 ) -> AbstractContextManager[Memory | ForgetNet]:
     """Open a memory, or the model that it belongs to."""
@@ -214,7 +214,7 @@ def sweep(
 ) -> None:
     """Forget every record that has expired, with a receipt."""
     voice = Voice(as_json=as_json)
-    with _forgetful(store, encoder, key) as memory, _waiting(voice):
+    with forgetful(store, encoder, key) as memory, _waiting(voice):
         receipt = memory.sweep()
     _close(voice, receipt, store, receipt_file, openings_file)
 

@@ -17,7 +17,7 @@ from forgetnet.errors import StoreError
 from forgetnet.forget.backups import tombstones_in
 from forgetnet.forget.keys import key_id
 from forgetnet.forget.office import Office
-from forgetnet.given import check_switches, path_of
+from forgetnet.given import check_switches, path_of, root_of
 
 __all__ = ["Backs"]
 
@@ -46,7 +46,7 @@ class Backs:
                 has no folder or is open for reading; nothing was written.
         """
         check_switches(StoreError, progress=progress)
-        where = path_of(place, "place", StoreError).expanduser().resolve()
+        where = root_of(str(path_of(place, "place", StoreError)))
         with self._keeping() as office:
             root = _folder(office, where)
             try:

@@ -18,7 +18,7 @@ from forgetnet.audit import layout
 from forgetnet.component import Component as Part
 from forgetnet.component import Influence
 from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
-from forgetnet.forget.held import allowed, kept
+from forgetnet.forget.held import allowed, broken, kept
 from forgetnet.forget.journal import Entry
 from forgetnet.forget.marks import Kind
 from forgetnet.forget.office import Accepted, Office
@@ -32,7 +32,6 @@ from forgetnet.forget.receipt import (
     Surface,
     build,
     environment_pin,
-    judge,
 )
 from forgetnet.forget.verify import RESUMED, Look, vocabulary
 from forgetnet.retrieve import near_duplicates, spread
@@ -107,7 +106,7 @@ def _begin(office: Office, scope: Scope, reason: str, level: str, *, quick: bool
     openings = Openings.draw(secrets.token_hex(16), *told)
     draft = Entry(secrets.token_hex(8), plan, openings.commit(), {}, started)
     # Whatever could be wrong with a receipt shows before anything is deleted.
-    sample = _receipt(office, draft, _broken(draft), openings)
+    sample = _receipt(office, draft, broken(draft.plan), openings)
     look = Look.before(
         office.store,
         office.root,
@@ -301,7 +300,8 @@ def _drafts(office: Office, batch: Sequence[Accepted]) -> list[Receipt]:
 
 def _draft(office: Office, accepted: Accepted, leaving: frozenset[str]) -> Receipt:
     entry = accepted.entry
-    surfaces = [*accepted.look.after(leaving, office.marks.subjects(office.store)), *kept(entry.plan)]
+    named = office.marks.subjects(office.store)
+    surfaces = [*accepted.look.after(leaving, named), *kept(entry.plan)]
     for part in office.components:
         told = _note(accepted, part)
         found = part.after(entry.plan.ids, told["note"], full=accepted.look.full)
@@ -346,20 +346,8 @@ def _incomplete(office: Office, batch: Sequence[Accepted]) -> Iterator[None]:
         first = batch[0]
         raise ForgetIncomplete(
             f"the forget of {len(first.entry.plan.ids)} records stopped midway: {error}",
-            _receipt(office, first.entry, _broken(first.entry), first.openings),
+            _receipt(office, first.entry, broken(first.entry.plan), first.openings),
         ) from error
-
-
-def _broken(entry: Entry) -> list[Surface]:
-    return [
-        judge(
-            "rows",
-            count=len(entry.plan.ids),
-            method="delete, then rewrite the pieces",
-            broken=True,
-            detail="stopped midway; opening the memory again finishes it",
-        )
-    ]
 
 
 def _receipt(

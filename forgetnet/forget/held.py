@@ -1,4 +1,4 @@
-"""What a legal hold takes out of a plan, and how the receipt says so.
+"""What a forget leaves undone, by a legal hold or by an error, and how the receipt says so.
 
 Pure functions; knows nothing of how records are erased.
 """
@@ -11,7 +11,7 @@ from forgetnet.forget.office import Office
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.surfaces import Surface, judge
 
-__all__ = ["allowed", "kept"]
+__all__ = ["allowed", "broken", "kept"]
 
 _METHOD = "none: a legal hold forbids it"
 _SHOWN = 8
@@ -37,3 +37,16 @@ def kept(plan: Plan) -> list[Surface]:
     detail = f"kept under {named}, not searched, erased when that is lifted"
     count = len(plan.held)
     return [judge("legal hold", count=count, method=_METHOD, supported=False, detail=detail)]
+
+
+def broken(plan: Plan) -> list[Surface]:
+    """Say that a forget stopped midway."""
+    return [
+        judge(
+            "rows",
+            count=len(plan.ids),
+            method="delete, then rewrite the pieces",
+            broken=True,
+            detail="stopped midway; opening the memory again finishes it",
+        )
+    ]

@@ -20,6 +20,7 @@ from forgetnet.forget.office import Office
 from forgetnet.forget.plan import Scope, resolve
 from forgetnet.forget.receipt import Receipt
 from forgetnet.forget.verbs import reason_of, scope_of
+from forgetnet.given import text_of
 from forgetnet.record import Record
 
 __all__ = ["Keeps", "check_free"]
@@ -135,6 +136,7 @@ class Keeps:
                 finishes it.
             StoreError: it can't be shredded, and stands.
         """
+        text_of(name, "name", InvalidScope)
         with self._keeping() as office:
             settle(office)
             marks = office.marks.all(Kind.HOLD, Kind.RESTRICTION)

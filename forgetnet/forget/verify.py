@@ -28,7 +28,7 @@ from forgetnet.forget.statement import GUARANTEES, INFLUENCES, SCOPES
 from forgetnet.forget.surfaces import Check, Surface, SurfaceStatus, judge
 from forgetnet.store import Floats, Query, Store
 
-__all__ = ["LEVELS", "RESUMED", "Look", "Reopen", "vocabulary"]
+__all__ = ["LEVELS", "RESUMED", "SAID", "Look", "Reopen", "vocabulary"]
 
 Reopen = Callable[[], contextlib.AbstractContextManager[Store]]
 
@@ -49,7 +49,7 @@ _ROWS, _VECTORS = "rows", "vectors and index"
 _ON_DISK = "delete, write the pieces anew, shred the old files"
 _IN_MEMORY = "delete from memory"
 _UNTRAINED = "remove the rows; nothing in the index is trained"
-_SAID = frozenset(
+SAID = frozenset(
     {
         *(*RESUMED, _LISTED),
         *(_ASKED, _REASKED, _SEARCHED, _EVERY, _TOUCHED, _EVERY + _RAW, _TOUCHED + _RAW, _STRAYS),
@@ -59,6 +59,7 @@ _SAID = frozenset(
         *(str(status) for status in SurfaceStatus),
     }
 )
+"""Every word that receipts say of a look."""
 _PROBES = 8
 _NEAREST = 10
 _FULL_BYTES = 64 << 20
@@ -320,7 +321,7 @@ class Look:
             self.needles,
             root=root,
             survivors=lambda i: i in leaving or bool(self.store.get([i])),
-            words=self.words | _SAID | named,
+            words=self.words | SAID | named,
         )
         return [
             Check(
