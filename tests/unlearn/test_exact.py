@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import nn
 
 from forgetnet.unlearn import Recipe, Retrain, ShardRetrain, StopRule
 from forgetnet.unlearn.result import state_digest
-from forgetnet.unlearn.shards import expected_share
+from forgetnet.unlearn.shards import ShardEnsemble, expected_share
 from tests.contract.unlearning import FREE, build, digits, joined, small, taught
 
 FORGET, RETAIN, HOLDOUT = digits()
@@ -121,6 +122,30 @@ def test_shards_that_saw_nothing_yet_are_not_taken_for_each_other(tmp_path: Path
     few = RETAIN[0][:2], RETAIN[1][:2]
     kind = sharded(tmp_path, shards=4)
     assert state_digest(kind.fit(few)) == state_digest(kind.set_params(folder=None).fit(few))
+
+
+def test_a_request_costs_what_was_said_since_each_slice_is_learnt_with_those_before(
+    tmp_path: Path,
+) -> None:
+    kind = sharded(tmp_path, shards=2)
+    model = kind.fit(WHOLE)
+    one, rest = (FORGET[0][:1], FORGET[1][:1]), joined((FORGET[0][1:], FORGET[1][1:]), RETAIN)
+    told, found = kind.estimate(model, one, rest), kind.unlearn(model, one, rest).cost
+    assert (found.backwards, found.steps) == (told.backwards, told.steps)
+
+
+def test_shards_vote_by_probabilities_or_by_the_mean_of_their_answers() -> None:
+    answers = [[0.0, math.log(3.0)], [math.log(9.0), 0.0]]
+    members: list[nn.Module] = []
+    for row in answers:
+        member = nn.Linear(1, 2)
+        member.load_state_dict({"weight": torch.zeros(2, 1), "bias": torch.tensor(row)})
+        members.append(member)
+    said = ShardEnsemble(members, "probabilities")(torch.zeros(1, 1))[0].exp()
+    # (1/4 + 9/10) / 2 and (3/4 + 1/10) / 2
+    assert said.tolist() == pytest.approx([0.575, 0.425])
+    said = ShardEnsemble(members, "mean")(torch.zeros(1, 1))[0]
+    assert said.tolist() == pytest.approx([math.log(3.0), math.log(3.0) / 2.0])
 
 
 def test_shards_without_checkpoints_are_not_called_exact() -> None:

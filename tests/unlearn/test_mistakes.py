@@ -16,6 +16,7 @@ import forgetnet
 from forgetnet.declared import check_kind
 from forgetnet.errors import InvalidRecord, not_installed
 from forgetnet.unlearn import (
+    ClassificationTask,
     GradientDifference,
     Margins,
     NewtonRemoval,
@@ -248,6 +249,7 @@ class Quiet:
         (True, float, "x= is a number, not a bool"),
         (("a", 1), tuple[str, ...], r"x\[1\] is a string, not an int"),
         (Quiet, Quiet, r"x= is a Quiet, not the class Quiet; make one of it: Quiet\(\.\.\.\)"),
+        (ClassificationTask, Task, "not the class ClassificationTask"),
         ("ab", tuple[str, ...] | list[str], "x= is a tuple or a list, not a str"),
         (None, Callable[[], int], "x= is a function, not None"),
         ([[1]], list[list[str]], r"x\[0\]\[0\] is a string"),
