@@ -4,5 +4,6 @@ They know nothing of records, stores or files: rows are ids with a content vecto
 """
 
 from forgetnet.index.flat import FlatIndex
+from forgetnet.index.tiers import Index
 
-__all__ = ["FlatIndex"]
+__all__ = ["FlatIndex", "Index"]

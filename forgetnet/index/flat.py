@@ -270,6 +270,8 @@ class FlatIndex:
 
     def nearest(self, query: Floats, slots: Ints, k: int) -> list[tuple[str, float]]:
         """Return the exact k nearest of the rows in ``slots``, as :meth:`search` would."""
+        if not len(slots):
+            return []
         slots = np.sort(slots)
         if len(slots) > k + _SPARE:
             scores = self.content(slots) @ query

@@ -1,0 +1,198 @@
+"""The index that serves: exact while there are few rows, by codes when there are many.
+
+Which of its three ways answers follows from the number of rows alone, never from how it came about:
+flat, then a scan of 1-bit codes, then codes in lists by pivot. Both of the latter look once more at
+the best, exactly, in float64. So every answer is a function of the live rows; what a removed row
+was like steers nothing. Knows nothing of records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from forgetnet.index.flat import FlatIndex
+from forgetnet.index.pivots import Coded
+from forgetnet.record import id_hash
+from forgetnet.store import Cone, Floats, Near
+
+__all__ = ["DEFAULT", "LADDER", "SCAN_ROWS", "SPLIT_ROWS", "Index", "Rung"]
+
+Ints = npt.NDArray[np.int64]
+
+# From so many rows on, codes; below, an exact search takes a few milliseconds at most.
+SCAN_ROWS = 32_768
+# From so many rows on, lists by pivot.
+SPLIT_ROWS = 262_144
+_SAMPLE = 64
+_SAMPLE_K = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """How far a search by codes looks.
+
+    Attributes:
+        lists: pivots' lists looked through, as a multiple of the number of pivots to the 3/4.
+        rows: rows looked at once more, as a multiple of k + 8.
+    """
+
+    lists: float
+    rows: int
+
+
+LADDER = (Rung(0.5, 8), Rung(1.0, 16), Rung(2.0, 16), Rung(4.0, 32), Rung(math.inf, 64))
+DEFAULT = LADDER[2]
+
+
+class Index(FlatIndex):
+    """Rows (id, content, place), searched by the way that fits their number.
+
+    Args:
+        dim: length of a content vector.
+        salt: secret bytes that key the choice of pivots.
+    """
+
+    def __init__(self, dim: int, salt: bytes = b"") -> None:
+        super().__init__(dim)
+        self._salt = salt
+        self._coded: Coded | None = None
+        # What was measured of the present rows: the first rung that reaches a target, and the exact
+        # answers to the sample.
+        self._rungs: dict[float, Rung | None] = {}
+        self._exact: list[set[str]] | None = None
+
+    @property
+    def tier(self) -> str:
+        """Which way answers: ``flat``, ``scan`` or ``pivots``."""
+        return _tier(len(self))
+
+    def add(self, ids: Sequence[str], content: Floats, place: Floats) -> None:
+        """Append rows with new ids; (n, d) content and (n, 17) places."""
+        before = self.tier
+        super().add(ids, content, place)
+        self._changed()
+        if self.tier != before:
+            self._settle()
+        elif self._coded is not None:
+            self._coded.add(np.arange(len(self) - len(ids), len(self)))
+
+    def remove(self, ids: Iterable[str]) -> tuple[Ints, Ints]:
+        """Remove rows; their vectors and codes are overwritten in memory."""
+        ids = list(ids)
+        stays = _tier(len(self) - len(ids)) == self.tier
+        if stays and self._coded is not None:
+            self._coded.remove(self.slots(ids))
+        moves = super().remove(ids)
+        self._changed()
+        if not stays:
+            self._settle()
+        elif self._coded is not None:
+            self._coded.move(*moves)
+        return moves
+
+    def _changed(self) -> None:
+        self._rungs.clear()
+        self._exact = None
+
+    def _settle(self) -> None:
+        """Make the codes anew, or let go of them, as the number of rows says."""
+        if self._coded is not None:
+            self._coded.wipe()
+        split = self.tier == "pivots"
+        self._coded = None if self.tier == "flat" else Coded(self, self._salt, split=split)
+
+    def search(
+        self,
+        vector: Floats,
+        k: int,
+        *,
+        only: Iterable[str] | None = None,
+        without: Iterable[str] = (),
+        cone: Cone | None = None,
+        near: Near | None = None,
+        recall_target: float | None = None,
+    ) -> list[tuple[str, float]]:
+        """Return the k nearest rows: (id, distance), nearest first, ties by id.
+
+        Distances are exact. With few rows, a filter, a pull or ``recall_target=1.0`` so are the
+        hits; else some that belong among the k may be missing, never so that there are fewer.
+
+        Args:
+            vector: (d,) unit query.
+            k: how many rows at most.
+            only: ids to choose from, instead of all.
+            without: ids to leave out.
+            cone: half-space in which places must lie.
+            near: pull towards a place; without it the distance is 1 - cosine.
+            recall_target: share of the exact hits to find on average, as measured on a sample of
+                the rows themselves; None for what :data:`DEFAULT` finds.
+        """
+        coded, asked = self._coded, only is not None or cone is not None or near is not None
+        if coded is not None and not asked and k > 0:
+            rung = DEFAULT if recall_target is None else self._rung(coded, recall_target)
+            out = self.slots(without)
+            if rung is not None and len(out) <= k:
+                found = self._by_codes(coded, vector, k, rung, out)
+                if len(found) == min(k, len(self) - len(out)):
+                    return found
+        return super().search(vector, k, only=only, without=without, cone=cone, near=near)
+
+    def _by_codes(
+        self, coded: Coded, vector: Floats, k: int, rung: Rung, out: Ints
+    ) -> list[tuple[str, float]]:
+        query = np.ascontiguousarray(vector, np.float32)
+        pivots = coded.pivots
+        lists = min(pivots, math.ceil(min(pivots, rung.lists * pivots**0.75)))
+        want = (k + 8) * rung.rows + len(out)
+        slots = coded.candidates(query, lists, want, k + len(out))
+        if len(out):
+            slots = np.setdiff1d(slots, out, assume_unique=True)
+        return self.nearest(query, slots, k)
+
+    # -- recall
+
+    def _rung(self, coded: Coded, target: float) -> Rung | None:
+        """Return how far to look, None for an exact search."""
+        if target >= 1.0:
+            return None
+        if target not in self._rungs:
+            reached = (rung for rung in LADDER if self._recall(coded, rung) >= target)
+            self._rungs[target] = next(reached, None)
+        return self._rungs[target]
+
+    def recall(self, rung: Rung = DEFAULT) -> float:
+        """Measure the share of the exact 10 nearest that a search by codes finds.
+
+        Queries are the 64 rows with the smallest id hashes, so that the figure, too, follows from
+        the rows alone. Each of them is its own nearest row, which is not counted. 1.0 where there
+        are no codes.
+        """
+        return 1.0 if self._coded is None else self._recall(self._coded, rung)
+
+    def _recall(self, coded: Coded, rung: Rung) -> float:
+        sample = heapq.nsmallest(_SAMPLE, self._ids, key=id_hash)
+        queries, k = self.vectors(sample)[0], _SAMPLE_K + 1
+        if self._exact is None:
+            self._exact = [{i for i, _ in super(Index, self).search(q, k)[1:]} for q in queries]
+        none = np.zeros(0, np.int64)
+        found = [{i for i, _ in self._by_codes(coded, q, k, rung, none)} for q in queries]
+        hits = sum(len(a & b) for a, b in zip(self._exact, found, strict=True))
+        return hits / sum(map(len, self._exact))
+
+    def digest(self) -> str:
+        """Hash which way answers, and the state it answers from: equal for equal sets of rows."""
+        inner = "" if self._coded is None else self._coded.digest()
+        return hashlib.sha256(f"{self.tier} {inner}".encode()).hexdigest()
+
+
+def _tier(rows: int) -> str:
+    if rows < SCAN_ROWS:
+        return "flat"
+    return "scan" if rows < SPLIT_ROWS else "pivots"
