@@ -141,7 +141,8 @@ class TextQuery:
 
     Attributes:
         text: the words, nothing of which is syntax.
-        k, where, cone, at, without: as in :class:`Query`.
+        without: ids that are left out of answers and scores, as if they weren't stored.
+        k, where, cone, at: as in :class:`Query`.
     """
 
     text: str

@@ -217,8 +217,10 @@ class Table:
         if query.cone is not None:
             inside = self.cone(query.cone)
             only = inside if only is None else only & inside
-        without = {*query.without, *self._expired(query.at)}
-        return self._words.search(query.text, query.k, only=only, without=without)
+        expired = frozenset(self._expired(query.at))
+        return self._words.search(
+            query.text, query.k, only=only, without=expired, absent=query.without
+        )
 
     @property
     def worded(self) -> bool:

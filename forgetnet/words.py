@@ -48,6 +48,7 @@ class Words:
     def __init__(self, live: Mapping[str, Record]) -> None:
         self._live = live
         self._index: _Index | None = None
+        self._absent: frozenset[str] = frozenset()
 
     @property
     def stands(self) -> bool:
@@ -59,13 +60,13 @@ class Words:
         if self._index is not None:
             # One that can't follow goes: the next question makes it anew, or says what is wrong.
             with self._or_nothing():
-                self._index.add(_texts(records))
+                self._index.add(self._texts(records))
 
     def remove(self, records: Iterable[Record]) -> None:
         """Let go of records that have just been live: no question finds them, nor counts them."""
         if self._index is not None:
             with self._or_nothing():
-                self._index.remove(_texts(records))
+                self._index.remove(self._texts(records))
 
     def purge(self) -> None:
         """Overwrite what removed records left in memory: words that nobody else used."""
@@ -81,13 +82,20 @@ class Words:
             self._index = None
 
     def search(
-        self, text: str, k: int, *, only: Collection[str] | None = None, without: Collection[str]
+        self,
+        text: str,
+        k: int,
+        *,
+        only: Collection[str] | None = None,
+        without: Collection[str] = (),
+        absent: frozenset[str] = frozenset(),
     ) -> list[tuple[str, float]]:
         """Return the k records that say the words of a text best: (id, score), ties by id.
 
         A record is found by any of the words. The score is Okapi BM25 (Robertson et al. 1994, as
         FTS5 has it: k1 = 1.2, b = 0.75, and at least 1e-6 for a word that most records have), a
-        positive number; it counts all live records with a text, whatever the question may see.
+        positive number; it counts all live records with a text, whatever the question may see,
+        but those that are ``absent``.
 
         Args:
             text: what to look for, nothing of which is syntax. A word that comes twice counts
@@ -95,6 +103,7 @@ class Words:
             k: how many at most; as many come as match.
             only: ids to choose from, instead of all.
             without: ids to leave out.
+            absent: ids of records that are neither found nor counted, as if they weren't live.
 
         Raises:
             StoreError: SQLite can't index the texts, or runs out of memory.
@@ -102,12 +111,9 @@ class Words:
         """
         if k < 1:
             return []
-        if self._index is None:
-            index = _Index()
-            index.add(_texts(self._live.values()))
-            self._index = index
+        index = self._index = self._standing(absent)
         found: list[tuple[float, str]] = []
-        with contextlib.closing(self._index.ranked(text)) as ranked:
+        with contextlib.closing(index.ranked(text)) as ranked:
             for record_id, score in ranked:
                 # The best come first; what ties with the last one wanted must all be seen.
                 if len(found) >= k and -score > found[-1][0]:
@@ -116,9 +122,27 @@ class Words:
                     found.append((-score, record_id))
         return [(record_id, -score) for score, record_id in sorted(found)[:k]]
 
+    def _standing(self, absent: frozenset[str]) -> _Index:
+        """Return the index of all live records but those, made now or brought in line."""
+        index, self._index, before = self._index, None, self._absent
+        if index is None:
+            self._absent = absent
+            index = _Index()
+            index.add(self._texts(self._live.values()))
+        elif before != absent:
+            # Both before and after, texts of the absent are passed over.
+            index.remove(self._texts(self._found(absent - before)))
+            self._absent = absent
+            index.add(self._texts(self._found(before - absent)))
+        return index
 
-def _texts(records: Iterable[Record]) -> Iterator[tuple[str, str]]:
-    return ((record.id, record.text) for record in records if record.text is not None)
+    def _found(self, ids: Iterable[str]) -> list[Record]:
+        return [self._live[i] for i in ids if i in self._live]
+
+    def _texts(self, records: Iterable[Record]) -> Iterator[tuple[str, str]]:
+        """Return ids and texts of records that have one and aren't absent."""
+        absent = self._absent
+        return ((r.id, r.text) for r in records if r.text is not None and r.id not in absent)
 
 
 class _Index:
