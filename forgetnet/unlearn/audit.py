@@ -141,8 +141,8 @@ def audit_unlearning(
         batch_size: most examples of a pass.
 
     Raises:
-        InvalidRecord: fewer than two retrained models, two of equal bits, a set that is empty or
-            missing, a loss that is no number, or a setting that makes no sense.
+        InvalidRecord: fewer than two retrained models, two of equal bits, no set or an empty one,
+            a loss that is no number, or a setting that makes no sense.
         Unsupported: scipy isn't installed.
     """
     check_kind("retrained", retrained, Sequence)
@@ -155,11 +155,10 @@ def audit_unlearning(
         raise InvalidRecord(f"an audit needs {missing[0]}=, too; the holdout is what no model saw")
     chosen = task_of(forget, task)
     plan = _Plan(chosen, sets, relearn, bits, margins, alpha, seed, batch_size)
-    first, under = module_of(original, "original"), module_of(unlearned, "unlearned")
-    models = _Cast(first, under, others[-1], others[:-1])
+    both = module_of(original, "original"), module_of(unlearned, "unlearned")
+    models = _Cast(*both, others[-1], others[:-1])
     digests, seen = models.each(state_digest), models.each(plan.look)
-    counts = {name: chosen.size(data) for name, data in sets.items()}
-    counts["retrained"] = len(retrained)
+    counts = {**{n: chosen.size(data) for n, data in sets.items()}, "retrained": len(others)}
     same = _sameness(models, digests, seen)
     if same is not None and same.verdict is Verdict.PROVEN:
         row = Row(same.name, "forgetting", same, {})

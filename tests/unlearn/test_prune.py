@@ -21,7 +21,7 @@ CLASSES, EACH = 3, 14  # of each class, so that batches of 16 mix them and the l
 HIDDEN = ("1", "4")
 
 
-def build() -> nn.Module:
+def build() -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         return nn.Sequential(
@@ -48,12 +48,13 @@ FORGET, RETAIN = (INPUTS[GONE], LABELS[GONE]), (INPUTS[~GONE][:25], LABELS[~GONE
 ALONE = ClassPruning(sparsity=0.3, fine_tune=False)
 
 
-def told_by_hand(model: nn.Module, layer: str, count: int) -> list[int]:
+def told_by_hand(model: nn.Sequential, layer: str, count: int) -> list[int]:
     """The channels of a layer that score highest for class 1, from sums in plain numpy."""
     inputs = torch.cat([FORGET[0], RETAIN[0]])
     labels = torch.cat([FORGET[1], RETAIN[1]]).numpy()
     with torch.no_grad():
-        out = model[: int(layer) + 1](inputs).clamp(min=0.0).double().numpy()  # type: ignore[index]
+        out = nn.Sequential(*list(model)[: int(layer) + 1])(inputs)
+    out = out.clamp(min=0.0).double().numpy()
     active = out.reshape(*out.shape[:2], -1).mean(axis=2)  # (examples, channels)
     means = np.stack([active[labels == k].mean(axis=0) for k in range(CLASSES)], axis=1)
     scores = []
