@@ -24,6 +24,7 @@ from forgetnet.forget.hidden import Hidden
 from forgetnet.forget.journal import Entry
 from forgetnet.forget.parts import METHODS
 from forgetnet.forget.plan import Plan, Scope
+from forgetnet.forget.spoken import SPOKEN, Spoken
 from forgetnet.forget.statement import GUARANTEES, INFLUENCES, SCOPES
 from forgetnet.forget.surfaces import Check, Surface, SurfaceStatus, judge
 from forgetnet.store import Floats, Query, Store
@@ -51,7 +52,7 @@ _IN_MEMORY = "delete from memory"
 _UNTRAINED = "remove the rows; nothing in the index is trained"
 SAID = frozenset(
     {
-        *(*RESUMED, _LISTED),
+        *(*RESUMED, _LISTED, *SPOKEN),
         *(_ASKED, _REASKED, _SEARCHED, _EVERY, _TOUCHED, _EVERY + _RAW, _TOUCHED + _RAW, _STRAYS),
         *METHODS.values(),
         *(_OTHERS, _AGAIN, _NOTHING, _ROWS, _VECTORS, _ON_DISK, _IN_MEMORY, _UNTRAINED),
@@ -79,7 +80,7 @@ class Look:
         known: records that the store gave when asked, before the deletion.
         control: things found in the files before the deletion, and things expected.
         probed: the same for searches.
-        needles, vectors, subject, topic: what is looked for in plain; gone after a crash.
+        needles, vectors, spoken, subject, topic: what is looked for in plain; gone after a crash.
         hidden: the subject or topic in hashes, which stay.
         again: whether this look was taken up after a crash.
         scanned: whether the files have been read before the purge.
@@ -100,6 +101,7 @@ class Look:
     probed: tuple[int, int] = (0, 0)
     needles: residue.Needles | None = field(default=None, repr=False)
     vectors: list[tuple[str, Floats]] = field(default_factory=list, repr=False)
+    spoken: Spoken = field(default_factory=Spoken, repr=False)
     subject: str | None = field(default=None, repr=False)
     topic: str | None = field(default=None, repr=False)
     hidden: Hidden | None = field(default=None, repr=False)
@@ -149,6 +151,7 @@ class Look:
         look.vectors = list(zip(plan.ids, content, strict=True))[:probes]
         seen = sum(look._finds(i, vector) for i, vector in look.vectors)
         look.probed = (seen, len(look.vectors))
+        look.spoken = Spoken.before(store, records, probes, full=level == "full")
         return look
 
     def scan(self, gone: Sequence[str] = ()) -> None:
@@ -241,6 +244,7 @@ class Look:
         """
         rows = [self._asked(self.store, _ASKED)]
         searched = self._searched(self.store, _LISTED if self.again else _SEARCHED, "")
+        searched += self.spoken.after(self.store, self.ids, self._scope, fresh=False)
         if self.root is not None:
             rows += self._scanned(self.root, leaving, named)
         if self.full and self.root is not None:
@@ -249,6 +253,7 @@ class Look:
                 for path in fresh.capabilities.search_paths:
                     name = (_RELISTED if self.again else _RESEARCHED) + path
                     searched += self._searched(fresh, name, path)
+                searched += self.spoken.after(fresh, self.ids, self._scope, fresh=True)
         rows += self._witnesses()
         return [
             judge(
