@@ -1,11 +1,12 @@
 """Forgetting by design beside unlearning in weights: every method, beside retraining.
 
     python benchmarks/unlearning.py DATA [--seeds 5] [--only NAME ...]
-                                    [--markdown docs/comparison.md] [--keep FOLDER]
+                                    [--markdown docs/comparison.md] [--keep FOLDER] [--kept]
 
 DATA is a folder with the public sets ``adult``, ``mnist``, ``clinc150`` and ``tofu``; without it,
 or without one of them, what needs them is left out. Prints Markdown tables, one thread; with
-``--markdown`` they go into a page, with a picture each in the folder ``pictures`` beside it. Exit
+``--markdown`` they go into a page, with a picture each in the folder ``pictures`` beside it. With
+``--kept`` nothing is run: what an earlier run kept in the folder is shown and drawn again. Exit
 code 1 if forgetting by design isn't proven anywhere, or a control doesn't behave: if no test tells
 the original from a retrained model.
 """
@@ -57,7 +58,9 @@ PARTS = {
         Part("adult", "random"),
         Part("mnist", "class"),
         Part("clinc150", "topic"),
-        Part("tofu", "forget01", seeds=1, references=1),
+        Part("tofu", "forget01", references=1),
+        Part("tofu", "forget05", references=1),
+        Part("tofu", "forget10", references=1),
     )
 }
 
@@ -71,6 +74,12 @@ def compared(part: Part, data: Path | None, seeds: int) -> Comparison | None:
     setting = setting_of(part.name, part.request, data)
     count = min(seeds, part.seeds)
     return run(setting, seeds=range(count), references=part.references, progress=tell)
+
+
+def known(part: Part, folder: Path) -> Comparison | None:
+    """Read what an earlier run kept of a part; nothing if it kept none."""
+    path = folder / f"{part.title}.json"
+    return Comparison.from_dict(json.loads(path.read_bytes())) if path.exists() else None
 
 
 def behaves(found: Comparison) -> bool:
@@ -99,17 +108,23 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--markdown", type=Path, help="a page that the tables are put into")
     parser.add_argument("--keep", type=Path, help="a folder for all numbers, as JSON")
+    parser.add_argument("--kept", action="store_true", help="show what is in --keep, run nothing")
     options = parser.parse_args(arguments)
+    if options.kept and options.keep is None:
+        parser.error("--kept shows what is in a folder; name it with --keep")
     good = True
     for title in options.only:
-        found = compared(PARTS[title], options.data, options.seeds)
+        if options.kept:
+            found = known(PARTS[title], options.keep)
+        else:
+            found = compared(PARTS[title], options.data, options.seeds)
         if found is None:
             continue
         good = good and behaves(found)
         picture = f"compare-{title}.png"
         text = page(PARTS[title], found, picture)
         print(text, flush=True)
-        if options.keep is not None:
+        if options.keep is not None and not options.kept:
             options.keep.mkdir(parents=True, exist_ok=True)
             (options.keep / f"{title}.json").write_text(json.dumps(found.to_dict()))
         if options.markdown is not None:
@@ -117,7 +132,7 @@ def main(arguments: Sequence[str]) -> int:
             folder.mkdir(parents=True, exist_ok=True)
             found.plot(folder / picture)
             put(options.markdown, f"unlearning.py {title}", text)
-    if options.markdown is not None:
+    if options.markdown is not None and not options.kept:
         put(options.markdown, "unlearning.py machine", machine(PACKAGES))
     return int(not good)
 

@@ -24,7 +24,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_ -]{0,39}")
 _VERBS = ("name", "attach", "settled", "detach", "forget")
 _TAKEN = ("rows", "vectors and index", "store", "index", "encoder", "memory")
 
-__all__ = ["Absent", "attach", "check_untaught", "detach", "models_of"]
+__all__ = ["Absent", "attach", "check_untaught", "detach", "models_of", "refuse_model"]
 
 
 class Absent:
@@ -198,3 +198,17 @@ def detach(path: str | Path, name: str) -> None:
         raise InvalidRecord(f"no model called {str(name)[:80]!r} learnt from a memory at {root}")
     kept = {other: identity for other, identity in settings.models.items() if other != name}
     save_settings(root, replace(settings, models=kept))
+
+
+def refuse_model(parts: Parts) -> None:
+    """Refuse to change the memory of a model by itself: its experts would go on knowing.
+
+    Raises:
+        StoreError: with how to open it.
+    """
+    experts = parts.home.path("experts", "manifest.json")
+    if experts is not None and experts.exists() and not parts.home.readonly:
+        raise StoreError(
+            f"{parts.home.root} is a model with experts, which must forget what its memory "
+            "forgets; open it with ForgetNet.open, or for reading with readonly=True"
+        )

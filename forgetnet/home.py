@@ -34,7 +34,7 @@ FORMAT = 1
 _SECRET_BYTES = 32
 _KNOWN = {
     "forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store",
-    "experts", "marks", "backups",
+    "experts", "marks", "backups", "suppressed.jsonl",
 }  # fmt: skip
 # What a durable write leaves when its process is killed, and which of those lie in a new root.
 _TORN = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")

@@ -17,20 +17,21 @@ from typing import Any
 
 import numpy as np
 
-from forgetnet.attached import attach, check_untaught, models_of
+from forgetnet.attached import attach, check_untaught, models_of, refuse_model
 from forgetnet.batch import common_of, complete, items_of, normalise_all, uncollected
 from forgetnet.component import Attachable, Component
 from forgetnet.embed import embed
 from forgetnet.encode import Encoder
 from forgetnet.errors import ForgetNetError, InvalidRecord, StoreError
 from forgetnet.exchange import check_memory, not_stored, read_memory, write_memory
+from forgetnet.forget.backing import Backs
 from forgetnet.forget.execute import Office, planned, settle
 from forgetnet.forget.execute import forget as execute
-from forgetnet.forget.backing import Backs
 from forgetnet.forget.keeping import Keeps, check_free
 from forgetnet.forget.keys import derive_signer, public_pem
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
+from forgetnet.forget.suppression import Suppress
 from forgetnet.forget.sweeping import Sweeper, Sweeps, check_every, expired, is_due
 from forgetnet.forget.verbs import Forgets
 from forgetnet.geometry import codes
@@ -81,6 +82,7 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
             remarks=tuple(remarks),
             lock=parts.lock,
             backups=parts.backups,
+            suppression=parts.suppression,
             marks=parts.marks,
         )
 
@@ -94,6 +96,7 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
         models: Attachable | Sequence[Attachable] = (),
         readonly: bool = False,
         sweep_every: float | None = None,
+        suppress: Suppress | None = None,
         clock: Callable[[], datetime] = now,
     ) -> Memory:
         """Open the memory at a path or URL (``./kb``, ``lance://./kb``, ``memory://``).
@@ -112,6 +115,9 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
             readonly: read beside a writer; sees what it commits at the next call.
             sweep_every: seconds between sweeps in the background, each as by :meth:`sweep`, with
                 receipts in the folder; by default there are none.
+            suppress: ``"refuse"`` keeps keyed hashes of what is forgotten from now on and takes
+                none of it again, by id or text; ``"warn"`` takes it and logs its id; ``"off"``
+                shreds the list. A list stays on at later openings, refusing.
             clock: returns the present time, aware.
 
         Raises:
@@ -128,9 +134,10 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
         parts = open_parts(str(path_or_url), encoder, key, readonly=readonly)
         done = False
         try:
-            _refuse_model(parts)
+            refuse_model(parts)
             memory = cls(parts, clock=clock, models=models)
             if not readonly:
+                memory._office.suppression.turn(suppress)
                 memory._catch_up()
                 if every is not None:
                     memory._sweeper = Sweeper(memory, every)
@@ -211,6 +218,7 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
             settle(self._office)
             with uncollected(len(raw)):
                 records = normalise_all(raw, self._clock())
+            self._office.suppression.check(records)
             content = embed(self._encoder, raw, vectors, progress=progress)
             with uncollected(len(raw)):
                 self._store.add(records, content, self._places(records))
@@ -382,17 +390,3 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
                     f"and the rest isn't: {error}; import the file again to go on from there"
                 ) from error
         return ids
-
-
-def _refuse_model(parts: Parts) -> None:
-    """Refuse to change the memory of a model by itself: its experts would go on knowing.
-
-    Raises:
-        StoreError: with how to open it.
-    """
-    experts = parts.home.path("experts", "manifest.json")
-    if experts is not None and experts.exists() and not parts.home.readonly:
-        raise StoreError(
-            f"{parts.home.root} is a model with experts, which must forget what its memory "
-            "forgets; open it with ForgetNet.open, or for reading with readonly=True"
-        )

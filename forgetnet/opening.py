@@ -17,6 +17,7 @@ from forgetnet.files import write_durable
 from forgetnet.forget.backups import Backups
 from forgetnet.forget.keys import derive_salt, derive_signer, derive_tombstones, key_id, public_pem
 from forgetnet.forget.marks import Marks
+from forgetnet.forget.suppression import Suppression
 from forgetnet.given import path_of, root_of
 from forgetnet.home import (
     Home,
@@ -46,11 +47,14 @@ class Parts:
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     marks: Marks = field(init=False, repr=False)
     backups: Backups = field(init=False, repr=False)
+    suppression: Suppression = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         tombstones = derive_tombstones(self.home.secret)
         object.__setattr__(self, "marks", Marks(self.home.path("marks")))
         object.__setattr__(self, "backups", Backups(self.home.path("backups"), tombstones))
+        listed = self.home.path("suppressed.jsonl")
+        object.__setattr__(self, "suppression", Suppression(listed, tombstones))
 
     @contextlib.contextmanager
     def reopen(self) -> Iterator[Store]:

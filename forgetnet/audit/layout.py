@@ -22,7 +22,7 @@ __all__ = ["check_layout", "leaf_names", "strays"]
 
 _HOME = {
     "forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store",
-    "experts", "marks", "backups",
+    "experts", "marks", "backups", "suppressed.jsonl",
 }  # fmt: skip
 _STORE = {"manifest.json", "pieces", "tails", "lock", "pulse"}
 _MANIFEST = {"format", "dim", "cap", "sequence", "leaves", "check"}

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from forgetnet.audit.arrays import statistics
+from forgetnet.audit.verdict import Verdict
 from forgetnet.compare.judge import Judgement
+from forgetnet.errors import InvalidRecord
 
 __all__ = ["Comparison", "Row", "Spread", "spread_of"]
 
@@ -94,6 +96,17 @@ class Row:
     note: str = ""
     audit: str = ""
 
+    @classmethod
+    def from_plain(cls, told: Mapping[str, Any]) -> Row:
+        """Read what ``to_plain`` returned."""
+        spreads = {
+            name: Spread(one["mean"], one["low"], one["high"], tuple(one["values"]))
+            for name, one in told["numbers"].items()
+        }
+        judgement = Judgement(Verdict(told["verdict"]), tuple(told["reasons"]))
+        texts = {name: str(told[name]) for name in ("name", "group", "guarantee", "note", "audit")}
+        return cls(numbers=spreads, judgement=judgement, **texts)
+
     def to_plain(self) -> dict[str, Any]:
         """Return it as plain JSON."""
         return {
@@ -170,6 +183,21 @@ class Comparison:
             "tests": list(self.tests),
             "seconds": self.seconds,
         }
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Comparison:
+        """Read what ``to_dict`` returned, so that it can be shown and drawn again.
+
+        Raises:
+            InvalidRecord: it is something else.
+        """
+        try:
+            rows = tuple(Row.from_plain(row) for row in told["rows"])
+            more = {name: told[name] for name in ("setting", "request", "about", "seconds")}
+            seeds, tests = tuple(told["seeds"]), tuple(told["tests"])
+            return cls(**more, seeds=seeds, rows=rows, unfit=dict(told["unfit"]), tests=tests)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidRecord("this is not a comparison that to_dict returned") from error
 
     def cells(self) -> list[list[str]]:
         """Return the table's cells, the head first; columns that nobody fills are left out."""

@@ -212,6 +212,7 @@ def _unserve(office: Office, accepted: Accepted) -> None:
     if entry.plan.held:
         office.marks.owe(entry.name, entry.plan.held, entry.started)
     office.backups.note(ids)
+    office.suppression.note(office.store.get(ids).values())
     try:
         office.store.delete(ids)
         office.marks.release(ids, office.store)

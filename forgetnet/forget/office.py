@@ -15,6 +15,7 @@ from forgetnet.forget.backups import Backups
 from forgetnet.forget.journal import Entry, Journal
 from forgetnet.forget.marks import Marks
 from forgetnet.forget.receipt import Openings
+from forgetnet.forget.suppression import Suppression
 from forgetnet.forget.verify import Look, Reopen
 from forgetnet.ledger import Ledger
 from forgetnet.store import Store
@@ -40,6 +41,7 @@ class Office:
         remarks: further sentences on what no receipt of this memory covers.
         lock: held while the store or the ledger is used.
         backups: where backups of the memory are, and what was forgotten since.
+        suppression: what was forgotten and may not come again, if that was asked for.
         marks: what is held, restricted, or to be forgotten later.
         owes: holds whether a forget may have been cut short and wants finishing first.
     """
@@ -57,6 +59,7 @@ class Office:
     remarks: tuple[str, ...] = ()
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     backups: Backups = field(default_factory=lambda: Backups(None, b""))
+    suppression: Suppression = field(default_factory=lambda: Suppression(None, b""))
     marks: Marks = field(default_factory=lambda: Marks(None))
     owes: list[bool] = field(default_factory=lambda: [True])
 

@@ -210,6 +210,12 @@ def test_equal_seeds_give_equal_tables_but_for_the_clock(make: Any) -> None:
 
 def test_a_table_can_be_written_as_json_and_as_markdown(table: Comparison) -> None:
     told = json.loads(json.dumps(table.to_dict(), allow_nan=False))
+    again = Comparison.from_dict(told)
+    assert again == table
+    assert again.to_markdown() == table.to_markdown()
+    for broken in ({}, {**told, "rows": [{}]}, {**told, "seeds": None}):
+        with pytest.raises(InvalidRecord, match="to_dict"):
+            Comparison.from_dict(broken)
     assert [row["name"] for row in told["rows"]][:2] == ["original", "retrained"]
     lines = table.to_markdown().splitlines()
     widths = {line.count("|") for line in lines if line.startswith("|")}
