@@ -75,18 +75,21 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One answer of a search: the record's fields and its distance from the query.
+    """One answer of a search: the record's fields, and how well it answers.
 
-    ``distance`` is 1 - cosine in float64; with ``near=`` it is the product metric of
-    :class:`forgetnet.store.Near`.
+    ``distance`` is 1 - cosine in float64, the less the better; with ``near=`` it is the product
+    metric of :class:`forgetnet.store.Near`; None in a search by words alone. ``score`` is what
+    other searches rank by, the more the better: BM25 in a search by words, the fused ranks in a
+    hybrid one; None in a search by meaning.
     """
 
     id: str
-    distance: float
+    distance: float | None
     text: str | None = field(repr=False)
     subject: str | None = field(repr=False)
     topic: str | None = field(repr=False)
     metadata: Mapping[str, Any] = field(repr=False)
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,18 +57,23 @@ def grid(rows: Mapping[str, str], indent: int = 0) -> Table:
 
 
 def hits_of(hits: Sequence[Hit]) -> RenderableType:
-    """Show the hits of a search: distance, whose, what, and the id."""
+    """Show the hits of a search: distance or score, whose, what, and the id."""
     if not hits:
         return Text("Nothing found.")
     blocks: list[RenderableType] = []
     for place, hit in enumerate(hits, 1):
-        head = Text(f"{place:>2}  {hit.distance:.4f}  ", style="dim")
+        head = Text(f"{place:>2}  {_worth(hit)}  ", style="dim")
         head.append(visible(hit.subject or "-"), style="bold not dim")
         tail = "  ".join(part for part in (hit.topic, hit.id) if part)
         head.append(f"  {brief(tail, 120)}")
         blocks.append(head)
         blocks.append(Padding(Text(brief(hit.text, _TEXT)), (0, 0, 0, 4), expand=False))
     return Group(*blocks)
+
+
+def _worth(hit: Hit) -> str:
+    """Write what a hit was ranked by."""
+    return f"{hit.distance:.4f}" if hit.score is None else f"{hit.score:.4g}"
 
 
 def record_of(record: Record) -> tuple[Table, str, str]:
@@ -113,7 +118,10 @@ def plan_of(plan: Plan) -> RenderableType:
         said = f"{count_of(len(plan.near), 'record')} nearly the same as one of these would stay: "
         shown = ", ".join(visible(i) for i in plan.near[:5])
         lines.append(Text(said + shown + (", ..." if len(plan.near) > 5 else "")))
-    if not total:
+    if plan.held:
+        said = f"{count_of(len(plan.held), 'record')} would stay, not searched any more, under "
+        lines.append(Text(f"{said}{', '.join(plan.holds)}, and go when that is lifted"))
+    if not total and not plan.held:
         lines[0] = Text("Nothing matches; nothing would be forgotten.")
     return Group(*lines)
 

@@ -128,6 +128,7 @@ def plain_hit(hit: Hit) -> dict[str, Any]:
     return {
         "id": hit.id,
         "distance": hit.distance,
+        "score": hit.score,
         "text": hit.text,
         "subject": hit.subject,
         "topic": hit.topic,
@@ -146,6 +147,8 @@ def plain_plan(plan: Plan) -> dict[str, Any]:
         "not_found": list(plan.not_found),
         "mentions_kept": plan.mentions_kept,
         "near_miss": plan.near_miss,
+        "held": list(plan.held),
+        "holds": list(plan.holds),
         "near": list(plan.near),
         "compared": plan.compared,
         "steps": [

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from forgetnet.record import Record
 from forgetnet.shards import leaves, shard_key
-from forgetnet.store import Floats, Query
+from forgetnet.store import Floats, Query, TextQuery
 from forgetnet_stores.lance import LanceStore, engine
 from forgetnet_stores.lance.catalogue import Manifest
 from forgetnet_stores.memory import MemoryStore
@@ -172,6 +172,8 @@ class StoreMachine(RuleBasedStateMachine):
             assert one.count() == len(rows)
             assert one.get([*rows, "never"]) == {r.id: r for r in records}
             assert one.digest() == twin.digest()
+            asked = TextQuery(f"new text {self.count}", 7)
+            assert one.words(asked) == twin.words(asked)
             assert one.state() == self.store.state()
             mine = {r.id for r in records if r.subject == "a"}
             assert {r.id for r in one.scan({"subject": "a"})} == mine
