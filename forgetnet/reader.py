@@ -5,16 +5,19 @@ Changes nothing. Every verb takes the memory's lock, so that threads may share o
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
 from forgetnet.encode import Encoder, check_vectors
-from forgetnet.errors import InvalidRecord, InvalidScope, Unsupported
+from forgetnet.errors import InvalidRecord, InvalidScope, StoreError, Unsupported
 from forgetnet.filters import Filter
 from forgetnet.forget.keys import derive_salt
 from forgetnet.forget.leftovers import Leftovers, look_for
@@ -26,6 +29,8 @@ from forgetnet.retrieve import cone_of, find, narrow, near_of, with_vector
 from forgetnet.store import Floats, Query
 
 __all__ = ["Reader", "now"]
+
+_TRIES = 100
 
 
 def now() -> datetime:
@@ -132,6 +137,7 @@ class Reader:
         Raises:
             InvalidRecord: the query is neither, such as a list of texts, or isn't finite.
             InvalidScope: the filter is malformed, or k is no whole number from 1 on.
+            StoreError: what may be searched changes faster than it can be read.
         """
         k = whole_of(k, "k", InvalidScope)
         number_of(weight, "weight", InvalidScope)
@@ -143,9 +149,22 @@ class Reader:
                 None if under is None else cone_of(under, self._salt),
                 None if near is None else near_of(near, weight, self._salt),
                 self._clock(),
-                self._marks.hidden(self._store),
             )
-            return find(self._store, request, under)
+            with self._hiding() as hidden:
+                return find(self._store, replace(request, without=hidden), under)
+
+    @contextlib.contextmanager
+    def _hiding(self) -> Iterator[frozenset[str]]:
+        """Give out the ids that may not be searched, of the moment that the store answers from."""
+        for _ in range(_TRIES):
+            before = self._marks.all()
+            with self._store.still():
+                hidden = self._marks.hidden(self._store)
+                # Else a record may come after its mark was looked for, or a mark go with it.
+                if self._marks.all() == before:
+                    yield hidden
+                    return
+        raise StoreError("what may be searched changes faster than it can be read; ask later")
 
     def _query_vector(self, query: str | Floats | Sequence[float]) -> Floats:
         if isinstance(query, str):
@@ -184,8 +203,7 @@ class Reader:
             ledger = self._ledger
             if self._home.readonly:  # another process appends to it
                 ledger = Ledger(self._home.path("ledger.jsonl"), read_only=True)
-            paths = [p for top in self._store.files() for p in [top, *top.rglob("*")]]
-            files = [path for path in paths if path.is_file()]
+            files = self._sizes()
             moment = self._clock()
             stored = list(self._store.scan())
             live = [record for record in stored if _is_here(record, moment)]
@@ -194,12 +212,24 @@ class Reader:
                 subjects=len({record.subject for record in live} - {None}),
                 topics=len({record.topic for record in live} - {None}),
                 expired=len(stored) - len(live),
-                bytes=sum(path.stat().st_size for path in files),
+                bytes=sum(files.values()),
                 files=len(files),
                 receipts=len(ledger),
                 encoder=self._encoder.name,
                 dim=self._encoder.dim,
             )
+
+    def _sizes(self) -> dict[Path, int]:
+        """Measure the store's files, which another process may shred meanwhile."""
+        sizes: dict[Path, int] = {}
+        for _ in range(_TRIES):
+            tops = self._store.files()
+            with contextlib.suppress(FileNotFoundError):
+                paths = [path for top in tops for path in [top, *top.rglob("*")]]
+                sizes = {path: path.stat().st_size for path in paths if path.is_file()}
+            if self._store.files() == tops:
+                break
+        return sizes
 
     def residue(
         self,

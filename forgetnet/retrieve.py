@@ -1,18 +1,18 @@
 """Asking a store: scopes of a search, and hits made of its answers.
 
 Knows nothing of encoders; a query comes as a vector. Each question to a store may see a later
-state than the one before, where another process writes; what they say together is checked here.
+state than the one before, where another process writes; what must be of one moment is asked so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from forgetnet.errors import InvalidScope, StoreError
-from forgetnet.filters import Filter, compile_filter, under
+from forgetnet.errors import InvalidScope
+from forgetnet.filters import Filter, under
 from forgetnet.geometry import codes
 from forgetnet.given import number_of, text_of
 from forgetnet.record import Hit, Record, split_topic
@@ -20,7 +20,6 @@ from forgetnet.store import Cone, Floats, Near, Query, Store
 
 __all__ = ["cone_of", "find", "narrow", "near_duplicates", "near_of", "spread", "with_vector"]
 
-_TRIES = 4
 _COMPARED = 64
 
 
@@ -65,66 +64,30 @@ def _is_under(topic: str | None, path: str) -> bool:
 def find(store: Store, query: Query, topic: str | None = None) -> list[Hit]:
     """Return the hits of a query; with a topic, those that its cone and its path both take in.
 
-    Beside a writer, a record may go or change between the search and the reading of its fields.
-    Then the search is made anew, up to four times in all; no hit ever fails the filter, is expired
-    at ``query.at``, or lies outside the topic. A hit whose text was changed in that moment and
-    that still matches comes with its new text and the distance of the old.
+    Distances and records are of one moment.
     """
-    asked = query
-    for _ in range(_TRIES):
-        found = store.search(asked)
-        records = store.get([i for i, _ in found])
-        kept = _standing(found, records, asked, topic)
-        if len(kept) == len(found):
-            break
-        if topic is not None and asked is query:
+    with store.still():
+        found, records = _ask(store, query)
+        if topic is not None and not all(_is_under(records[i].topic, topic) for i, _ in found):
             # The cone took in a neighbour by an accident of its geometry: the path decides.
-            asked = replace(query, cone=None, where=_and(under(topic), query.where))
+            where = under(topic) if query.where is None else {"$and": [query.where, under(topic)]}
+            found, records = _ask(store, replace(query, cone=None, where=where))
     return [
         Hit(i, distance, (r := records[i]).text, r.subject, r.topic, r.metadata)
-        for i, distance in kept
+        for i, distance in found
     ]
 
 
-def _and(first: Filter, second: Filter | None) -> Filter:
-    return first if second is None else {"$and": [second, first]}
-
-
-def _standing(
-    found: list[tuple[str, float]], records: Mapping[str, Record], query: Query, topic: str | None
-) -> list[tuple[str, float]]:
-    """Keep the answers whose records, as they were read, are what the query asks for."""
-    matches = None if query.where is None else compile_filter(query.where)
-    kept = []
-    for answer in found:
-        record = records.get(answer[0])
-        if record is None or (topic is not None and not _is_under(record.topic, topic)):
-            continue
-        gone = query.at is not None and record.expires_at and record.expires_at <= query.at
-        if not gone and (matches is None or matches(record)):
-            kept.append(answer)
-    return kept
+def _ask(store: Store, query: Query) -> tuple[list[tuple[str, float]], dict[str, Record]]:
+    found = store.search(query)
+    return found, store.get([i for i, _ in found])
 
 
 def with_vector(store: Store, id: str) -> Record | None:
-    """Return a record with its embedding, both of one moment; None if it isn't live, or goes.
-
-    Raises:
-        StoreError: the store can't be read, or the record changes faster than it can be read.
-    """
-    for _ in range(_TRIES):
+    """Return a record with its embedding, both of one moment; None if it isn't live."""
+    with store.still():
         record = store.get([id]).get(id)
-        if record is None:
-            return None
-        try:
-            content, _ = store.vectors([id])
-        except StoreError:
-            if id in store.get([id]):
-                raise
-            return None
-        if store.get([id]).get(id) == record:
-            return replace(record, vector=content[0])
-    raise StoreError(f"the record {id[:80]!r} is being changed again and again; ask later")
+        return None if record is None else replace(record, vector=store.vectors([id])[0][0])
 
 
 def spread(ids: Sequence[str]) -> Sequence[str]:

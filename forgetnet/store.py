@@ -9,6 +9,7 @@ doesn't know what a topic means, and signs nothing. Engines register under the e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import entry_points
@@ -189,6 +190,13 @@ class Store(Protocol):
         Raises:
             InvalidRecord: an id is live already (without ``replace``) or comes twice.
             StoreError: nothing was stored.
+        """
+        ...
+
+    def still(self) -> AbstractContextManager[None]:
+        """Answer from one state until the end of the block, whatever another process writes.
+
+        Inside, only the search path that serves is asked: files of that state may be gone.
         """
         ...
 

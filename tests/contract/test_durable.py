@@ -165,6 +165,28 @@ def test_a_reader_in_another_process_sees_each_change_at_its_next_call(
             reader.do("purge")
 
 
+def test_a_reader_answers_from_one_state_where_it_says_so(
+    engine: kit.Engine, open_store: Open, home: Path
+) -> None:
+    writer = open_store()
+    fill(writer, [record(f"r{i}", subject=f"r{i}") for i in range(40)])
+    reader = open_store(readonly=True)
+    with reader.still():
+        before = reader.digest(), sorted(r.id for r in reader.scan())
+        writer.delete(["r3"])
+        with reader.still():
+            fill(writer, [record("new")], seed=1)
+            assert (reader.digest(), sorted(r.id for r in reader.scan())) == before
+        writer.purge()
+        assert (reader.digest(), sorted(r.id for r in reader.scan())) == before
+        query = Query(vectors(1, 3)[0], 50)
+        assert {i for i, _ in reader.search(query)} == set(before[1])
+    assert reader.digest() == writer.digest() != before[0]
+    with writer.still():  # no other process changes what a writer knows
+        writer.delete(["r4"])
+        assert writer.count() == reader.count() == 39
+
+
 def test_a_reader_never_sees_half_a_batch(engine: kit.Engine, open_store: Open, home: Path) -> None:
     open_store(cap=4).close()
     with Process(engine, home, cap=4) as writer:

@@ -149,12 +149,11 @@ class LanceStore:
         They do if leaves are new, or if most of what lies in them would be written anew anyway.
         """
         manifest, spared = self._state.manifest, 0
-        row = 4 * manifest.dim
         for prefix, group in swap.groups.items():
             leaf, come = manifest.leaves.get(prefix), len(group.positions)
             if leaf is not None:
                 keys = len(leaf.keys.keys() | set(group.keys))
-                if not _overflows(leaf, manifest.cap, come, keys, come * row):
+                if not _overflows(leaf, manifest.cap, come, keys, 4 * come * manifest.dim):
                     spared += len(leaf.members) + come
         return len(swap.rows) >= _LARGE and 2 * spared <= len(swap.rows)
 
@@ -229,6 +228,8 @@ class LanceStore:
     def _commit(self, manifest: Manifest) -> None:
         manifest.save(self._root)
         self._sealed = manifest.sequence
+        if self._pulse is not None:
+            self._pulse.beat()  # before old files go: who misses one knows where to look anew
 
     def _add_large(self, swap: Swap) -> None:
         """Write a large batch straight into pieces, and into memory meanwhile; or undo both."""
@@ -275,6 +276,10 @@ class LanceStore:
         return done
 
     # -- reading
+
+    def still(self) -> contextlib.AbstractContextManager[None]:
+        """Answer from one state until the end of the block."""
+        return self._refresh().hold()
 
     def get(self, ids: Sequence[str]) -> dict[str, Record]:
         """Return live records by id."""

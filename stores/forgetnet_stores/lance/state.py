@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +66,7 @@ class State:
         self.config = config
         self.leftovers: list[str] = []
         self.crew = Crew()
+        self._held = False
         self._clear()
 
     def _clear(self) -> None:
@@ -123,7 +124,7 @@ class State:
             StoreError: the store changes faster than it can be read.
         """
         beat = pulse.read()
-        if beat and beat == self._seen:
+        if self._held or (beat and beat == self._seen):
             return
         faults = 0
         for _ in range(_TRIES):
@@ -156,6 +157,15 @@ class State:
             if self.manifest is manifest:
                 self._clear()
         raise StoreError(f"{self.root} changes faster than it can be read; try again")
+
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Let ``refresh`` look for nothing new until the end of the block."""
+        before, self._held = self._held, True
+        try:
+            yield
+        finally:
+            self._held = before
 
     def _look(self, manifest: Manifest) -> list[Reading]:
         """Read the leaves whose files changed: which are new, and what their tails gained."""
