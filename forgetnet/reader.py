@@ -8,11 +8,10 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
@@ -26,9 +25,12 @@ from forgetnet.ledger import Ledger
 from forgetnet.opening import Parts
 from forgetnet.record import Hit, Record, Stats
 from forgetnet.retrieve import cone_of, find, narrow, near_of, with_vector
-from forgetnet.store import Floats, Query
+from forgetnet.store import Floats, Query, TextQuery
 
-__all__ = ["Reader", "now"]
+__all__ = ["Mode", "Reader", "now"]
+
+Mode = Literal["vector", "text", "hybrid"]
+"""By what a search finds: meaning, words, or both."""
 
 _TRIES = 100
 
@@ -36,6 +38,20 @@ _TRIES = 100
 def now() -> datetime:
     """Return the present time, in UTC."""
     return datetime.now(UTC)
+
+
+def _check_mode(mode: str, query: object, near: str | None) -> None:
+    if mode not in get_args(Mode):
+        raise InvalidScope(f"mode= is one of {', '.join(get_args(Mode))}, not {str(mode)[:80]!r}")
+    if mode != "vector" and not isinstance(query, str):
+        raise InvalidRecord(
+            f'mode="{mode}" takes a text, whose words are looked for, not {type(query).__name__}; '
+            'give a vector with mode="vector"'
+        )
+    if mode == "text" and near is not None:
+        raise InvalidScope(
+            'near= pulls by distance, which mode="text" has none of; use mode="hybrid", or under='
+        )
 
 
 def _is_here(record: Record, moment: datetime) -> bool:
@@ -117,8 +133,14 @@ class Reader:
         under: str | None = None,
         near: str | None = None,
         weight: float = 1.0,
+        mode: Mode = "vector",
     ) -> list[Hit]:
         """Return the k records nearest in meaning, nearest first, ties by id.
+
+        Or those that say the words of a text best, with ``mode="text"`` (BM25; see
+        :meth:`forgetnet.store.Store.words`), or both, with ``mode="hybrid"``: the rankings by
+        meaning and by words, the first ``max(4 * k, 100)`` of each, are fused by
+        :func:`forgetnet.retrieve.fused`.
 
         A distance is 1 minus the inner product of the stored unit vectors, in float64. A vector
         given with a squared length within 1e-6 of 1 keeps its bits, so that may differ from the
@@ -133,25 +155,32 @@ class Reader:
             under: only records filed under this topic.
             near: pull towards this topic.
             weight: how strongly.
+            mode: ``"vector"``, ``"text"`` or ``"hybrid"``; the last two take a text.
 
         Raises:
-            InvalidRecord: the query is neither, such as a list of texts, or isn't finite.
-            InvalidScope: the filter is malformed, or k is no whole number from 1 on.
+            InvalidRecord: the query is neither, such as a list of texts, or isn't finite; or it
+                isn't a text, for a search by words.
+            InvalidScope: the filter is malformed, k is no whole number from 1 on, there is no such
+                mode, or it can't pull towards a topic.
+            Unsupported: a search by words needs SQLite with FTS5, which this Python hasn't got.
             StoreError: what may be searched changes faster than it can be read.
         """
         k = whole_of(k, "k", InvalidScope)
         number_of(weight, "weight", InvalidScope)
+        _check_mode(mode, query, near)
         with self._lock:
-            request = Query(
-                self._query_vector(query),
-                k,
-                narrow(filter, subject),
-                None if under is None else cone_of(under, self._salt),
-                None if near is None else near_of(near, weight, self._salt),
-                self._clock(),
-            )
+            vector = None if mode == "text" else self._query_vector(query)
+            where = narrow(filter, subject)
+            cone = None if under is None else cone_of(under, self._salt)
+            pull = None if near is None else near_of(near, weight, self._salt)
+            at = self._clock()
             with self._hiding() as hidden:
-                return find(self._store, replace(request, without=hidden), under)
+                meaning = words = None
+                if vector is not None:
+                    meaning = Query(vector, k, where, cone, pull, at, hidden)
+                if mode != "vector" and isinstance(query, str):
+                    words = TextQuery(query, k, where, cone, at, hidden)
+                return find(self._store, meaning, under, words)
 
     @contextlib.contextmanager
     def _hiding(self) -> Iterator[frozenset[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,11 +17,31 @@ from forgetnet.filters import Filter, under
 from forgetnet.geometry import codes
 from forgetnet.given import number_of, text_of
 from forgetnet.record import Hit, Record, split_topic
-from forgetnet.store import Cone, Floats, Near, Query, Store
+from forgetnet.store import Cone, Floats, Near, Query, Store, TextQuery
 
-__all__ = ["cone_of", "find", "narrow", "near_duplicates", "near_of", "spread", "with_vector"]
+__all__ = [
+    "cone_of",
+    "find",
+    "fused",
+    "narrow",
+    "near_duplicates",
+    "near_of",
+    "spread",
+    "with_vector",
+]
 
 _COMPARED = 64
+_RRF = 60
+_DEPTH = 100
+
+
+_Asked = TypeVar("_Asked", Query, TextQuery)
+
+
+class _Found(NamedTuple):
+    id: str
+    distance: float | None
+    score: float | None
 
 
 def narrow(where: Filter | None, subject: str | None) -> Filter | None:
@@ -61,26 +82,77 @@ def _is_under(topic: str | None, path: str) -> bool:
     return topic is not None and (topic == path or topic.startswith(path + "/"))
 
 
-def find(store: Store, query: Query, topic: str | None = None) -> list[Hit]:
+def find(
+    store: Store, query: Query | None, topic: str | None = None, words: TextQuery | None = None
+) -> list[Hit]:
     """Return the hits of a query; with a topic, those that its cone and its path both take in.
 
-    Distances and records are of one moment.
+    Distances, scores and records are of one moment.
+
+    Args:
+        store: that is asked.
+        query: of meaning; None to go by words alone.
+        topic: whose cone the queries name.
+        words: of the same scope; None to go by meaning alone.
     """
     with store.still():
-        found, records = _ask(store, query)
-        if topic is not None and not all(_is_under(records[i].topic, topic) for i, _ in found):
+        found, records = _ask(store, query, words)
+        if topic is not None and not all(_is_under(r.topic, topic) for r in records.values()):
             # The cone took in a neighbour by an accident of its geometry: the path decides.
-            where = under(topic) if query.where is None else {"$and": [query.where, under(topic)]}
-            found, records = _ask(store, replace(query, cone=None, where=where))
+            query = None if query is None else _by_path(query, topic)
+            words = None if words is None else _by_path(words, topic)
+            found, records = _ask(store, query, words)
     return [
-        Hit(i, distance, (r := records[i]).text, r.subject, r.topic, r.metadata)
-        for i, distance in found
+        Hit(i, distance, (r := records[i]).text, r.subject, r.topic, r.metadata, score)
+        for i, distance, score in found
     ]
 
 
-def _ask(store: Store, query: Query) -> tuple[list[tuple[str, float]], dict[str, Record]]:
-    found = store.search(query)
-    return found, store.get([i for i, _ in found])
+def _by_path(asked: _Asked, topic: str) -> _Asked:
+    where = under(topic) if asked.where is None else {"$and": [asked.where, under(topic)]}
+    return replace(asked, cone=None, where=where)
+
+
+def _ask(
+    store: Store, query: Query | None, words: TextQuery | None
+) -> tuple[list[_Found], dict[str, Record]]:
+    """Return what is found, and all records that had a say in it."""
+    if query is not None and words is not None:
+        return _ask_both(store, query, words)
+    if query is not None:
+        found = [_Found(i, distance, None) for i, distance in store.search(query)]
+    elif words is not None:
+        found = [_Found(i, None, score) for i, score in store.words(words)]
+    else:
+        found = []
+    return found, store.get([one.id for one in found])
+
+
+def _ask_both(
+    store: Store, query: Query, words: TextQuery
+) -> tuple[list[_Found], dict[str, Record]]:
+    depth = max(4 * query.k, _DEPTH)
+    near, said = store.search(replace(query, k=depth)), store.words(replace(words, k=depth))
+    best = fused([i for i, _ in near], [i for i, _ in said])[: query.k]
+    distances = dict(near)
+    if far := [i for i, _ in best if i not in distances]:
+        only = replace(query, k=len(far), where={"id": {"$in": far}}, cone=None)
+        distances |= dict(store.search(only))
+    found = [_Found(i, distances[i], score) for i, score in best]
+    return found, store.get([i for i, _ in (*near, *said)])
+
+
+def fused(*rankings: Sequence[str]) -> list[tuple[str, float]]:
+    """Fuse rankings into one: ids and scores, the best first, ties by id.
+
+    Reciprocal rank fusion: each ranking adds ``1 / (60 + rank)`` for the ids that it has, the rank
+    counted from 1 (Cormack, Clarke and Buettcher 2009).
+    """
+    scores: dict[str, float] = {}
+    for ranking in rankings:
+        for rank, record_id in enumerate(ranking, 1):
+            scores[record_id] = scores.get(record_id, 0.0) + 1.0 / (_RRF + rank)
+    return sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def with_vector(store: Store, id: str) -> Record | None:

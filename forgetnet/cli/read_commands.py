@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,16 +40,27 @@ def search(
     weight: Annotated[
         float, typer.Option("--weight", metavar="W", help="How strongly --near pulls.")
     ] = 1.0,
+    mode: Annotated[
+        Literal["vector", "text", "hybrid"],
+        typer.Option("--mode", help="Find by meaning, by words (BM25), or by both."),
+    ] = "vector",
     store: Store = "./memory",
     encoder: EncoderName = None,
     key: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find the records nearest in meaning, nearest first."""
+    """Find the records nearest in meaning, nearest first; or those that say the words best."""
     filter = filter_of(where)
     with opened(store, encoder, key, readonly=True) as memory:
         hits = memory.search(
-            query, k=k, subject=subject, filter=filter, under=under, near=near, weight=weight
+            query,
+            k=k,
+            subject=subject,
+            filter=filter,
+            under=under,
+            near=near,
+            weight=weight,
+            mode=mode,
         )
     from forgetnet.cli.render import hits_of
 

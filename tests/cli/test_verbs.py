@@ -24,6 +24,7 @@ def test_what_was_added_is_found_with_its_fields(peopled) -> None:
     assert hit == {
         "id": "a1",
         "distance": same.distance,
+        "score": None,
         "text": "peanuts make me ill",
         "subject": "ann",
         "topic": "health/allergies",
@@ -31,6 +32,21 @@ def test_what_was_added_is_found_with_its_fields(peopled) -> None:
     }
     said = peopled.on_store("search", "who is ill from peanuts").stdout
     assert "peanuts make me ill" in said and "ann" in said
+
+
+@pytest.mark.parametrize("mode", ["text", "hybrid"])
+def test_a_search_by_words_shows_what_it_ranks_by(peopled, mode) -> None:
+    told = peopled.json("search", "Peanuts", "--mode", mode)["hits"]
+    with Memory.open(peopled.store, readonly=True) as memory:
+        same = memory.search("Peanuts", mode=mode)
+    assert [(hit["id"], hit["score"], hit["distance"]) for hit in told] == [
+        (hit.id, hit.score, hit.distance) for hit in same
+    ]
+    assert told[0]["id"] == "a1"
+    shown = peopled.on_store("search", "Peanuts", "--mode", mode).stdout
+    assert f"{same[0].score:.4g}" in shown
+    said = peopled.on_store("search", "x", "--mode", "text", "--near", "health", code=1).stderr
+    assert "--near pulls" in said
 
 
 def test_a_search_is_narrowed_as_in_python(peopled) -> None:

@@ -30,6 +30,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 SUBJECTS = ["ann", "bob", "x' OR 1=1 --", "Zoë\n", "ann/bob"]
 TOPICS = [None, "health", "health/allergies", "health/allergies/nuts", "healthy", "work/a/b/c"]
 TEXTS = st.sampled_from(["ok", "tea at four", "the red kayak", "peanuts\0", "", "naïve 🛶 \u2028"])
+QUESTIONS = ["ok tea", "the RED kayak at", "naive 🛶 peanuts", "never said"]
 
 
 class Clock:
@@ -205,6 +206,15 @@ class TwinMachine(RuleBasedStateMachine):
             {"near": "health/allergies", "weight": 0.5},
         ):
             assert self.memory.search(query, **options) == twin.search(query, **options)
+        said = QUESTIONS[self.seed % len(QUESTIONS)]
+        for options in (
+            {"mode": "text"},
+            {"mode": "text", "k": 2, "filter": {"metadata.n": {"$ne": 1}}},
+            {"mode": "text", "subject": "ann", "under": "health"},
+            {"mode": "hybrid"},
+            {"mode": "hybrid", "k": 1, "near": "health/allergies"},
+        ):
+            assert self.memory.search(said, **options) == twin.search(said, **options)
         twin.close()
 
 
