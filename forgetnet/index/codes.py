@@ -29,6 +29,7 @@ Ints = npt.NDArray[np.int64]
 # Unit vectors on this grid have products, and partial sums of products, below 2^24.
 GRID = np.float32(4000)
 _CHUNK = 4_096
+_SOME = 64
 # FAISS scans 32 codes at a time. In a block lie, for every byte of a code, 16 bytes with its low
 # halves and 16 with its high ones: rows 0 to 15 of the block in their low halves, rows 16 to 31 in
 # their high halves, in this order.
@@ -211,23 +212,41 @@ class Codes:
         the answer doesn't depend on where in a list an entry lies. At least ``least`` where so many
         can be found: a code that has the wrong sign everywhere never is.
         """
-        lists = np.ascontiguousarray(lists, np.int64)
-        apart = np.zeros(len(lists), np.float32)
-        parameters = faiss.SearchParametersIVF(nprobe=len(lists))  # type: ignore[call-arg] # not in its annotations
         while True:
-            scores, labels = np.empty(want, np.float32), np.empty(want, np.int64)
-            pointers = [faiss.swig_ptr(array) for array in (lists, apart, scores, labels)]
-            with one_thread():
-                self._index.search_preassigned_c(
-                    1, faiss.swig_ptr(query), want, *pointers, False, parameters
-                )
-            found: Ints = labels[labels >= 0]
-            if len(found) < want:
-                return found
-            found = labels[scores > scores[-1]]
+            scores, labels = self._search(query, lists, want)
+            if len(scores) < want:
+                return labels
+            found: Ints = labels[scores > scores[-1]]
             if len(found) >= least:
                 return found
             want *= 4
+
+    def within(self, query: Floats, number: int, window: float) -> Ints:
+        """Return the labels of one list that seem at most ``window`` below the best, as cosines."""
+        # What a unit vector scores with itself: the sum of the absolute numbers of its turned form.
+        one = float(GRID) ** 2 * (2 * self._dim / np.pi) ** 0.5
+        want = _SOME
+        while True:
+            scores, labels = self._search(query, np.array([number]), want)
+            near = scores >= scores[:1].sum() - window * one
+            if len(scores) < want or not near[-1]:
+                found: Ints = labels[near]
+                return found
+            want *= 4
+
+    def _search(self, query: Floats, lists: Ints, want: int) -> tuple[Floats, Ints]:
+        """Return scores and labels of the ``want`` best in some lists, best first."""
+        lists = np.ascontiguousarray(lists, np.int64)
+        apart = np.zeros(len(lists), np.float32)
+        parameters = faiss.SearchParametersIVF(nprobe=len(lists))  # type: ignore[call-arg] # not in its annotations
+        scores, labels = np.empty(want, np.float32), np.empty(want, np.int64)
+        pointers = [faiss.swig_ptr(array) for array in (lists, apart, scores, labels)]
+        with one_thread():
+            self._index.search_preassigned_c(
+                1, faiss.swig_ptr(query), want, *pointers, False, parameters
+            )
+        found = int(np.count_nonzero(labels >= 0))  # the rest are marked as missing
+        return scores[:found], labels[:found]
 
 
 def _capacity(size: int) -> int:

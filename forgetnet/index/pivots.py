@@ -217,24 +217,25 @@ class Coded:
 
     # -- questions
 
-    def candidates(self, query: Floats, lists: int, want: int, least: int) -> Ints:
+    def candidates(self, query: Floats, window: float, want: int, least: int) -> Ints:
         """Return the slots of about ``want`` rows that seem the best of the nearest lists.
 
         Args:
             query: (d,) unit vector.
-            lists: how many pivots' lists to look through, where there are pivots.
+            window: how much less similar than the nearest pivot those may be, as cosines, whose
+                lists are looked through.
             want: how many rows.
             least: fewer than this only where so many can't be found.
         """
         query = turned(query)
         while True:
-            near = np.array([_LONE])
-            if self._names:
-                near = self._codes.best(query, np.array([_PIVOTS]), lists + 1, 1)
-            found = self._codes.best(query, near, want, least)
-            if len(found) >= least or lists >= len(self._names):
+            lists = self._lists if self._names else np.array([_LONE])
+            if self._names and window < 2.0:
+                lists = self._codes.within(query, _PIVOTS, window)
+            found = self._codes.best(query, lists, want, least)
+            if len(found) >= least or window >= 2.0:
                 return found
-            lists *= 4
+            window = max(0.1, 2 * window)
 
     def digest(self) -> str:
         """Hash pivots, lists and codes in the order of id hashes: equal for equal sets of rows."""

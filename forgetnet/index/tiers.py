@@ -39,15 +39,17 @@ class Rung:
     """How far a search by codes looks.
 
     Attributes:
-        lists: pivots' lists looked through, as a multiple of the number of pivots to the 3/4.
+        window: how much less similar than the nearest pivot others may be, as cosines, whose lists
+            are looked through.
         rows: rows looked at once more, as a multiple of k + 8.
     """
 
-    lists: float
+    window: float
     rows: int
 
 
-LADDER = (Rung(0.5, 8), Rung(1.0, 16), Rung(2.0, 16), Rung(4.0, 32), Rung(math.inf, 64))
+# Constants, for a choice made from the rows would have to be made again with every change.
+LADDER = (Rung(0.2, 8), Rung(0.3, 8), Rung(0.35, 16), Rung(0.45, 16), Rung(math.inf, 32))
 DEFAULT = LADDER[2]
 
 
@@ -57,11 +59,21 @@ class Index(FlatIndex):
     Args:
         dim: length of a content vector.
         salt: secret bytes that key the choice of pivots.
+        scan: number of rows from which on there are codes.
+        split: number of rows from which on codes are in lists by pivot.
     """
 
-    def __init__(self, dim: int, salt: bytes = b"") -> None:
+    def __init__(
+        self,
+        dim: int,
+        salt: bytes = b"",
+        *,
+        scan: float = SCAN_ROWS,
+        split: float = SPLIT_ROWS,
+    ) -> None:
         super().__init__(dim)
         self._salt = salt
+        self._sizes = scan, split
         self._coded: Coded | None = None
         # What was measured of the present rows: the first rung that reaches a target, and the exact
         # answers to the sample.
@@ -71,7 +83,13 @@ class Index(FlatIndex):
     @property
     def tier(self) -> str:
         """Which way answers: ``flat``, ``scan`` or ``pivots``."""
-        return _tier(len(self))
+        return self._tier(len(self))
+
+    def _tier(self, rows: int) -> str:
+        scan, split = self._sizes
+        if rows < scan:
+            return "flat"
+        return "scan" if rows < split else "pivots"
 
     def add(self, ids: Sequence[str], content: Floats, place: Floats) -> None:
         """Append rows with new ids; (n, d) content and (n, 17) places."""
@@ -86,7 +104,7 @@ class Index(FlatIndex):
     def remove(self, ids: Iterable[str]) -> tuple[Ints, Ints]:
         """Remove rows; their vectors and codes are overwritten in memory."""
         ids = list(ids)
-        stays = _tier(len(self) - len(ids)) == self.tier
+        stays = self._tier(len(self) - len(ids)) == self.tier
         if stays and self._coded is not None:
             self._coded.remove(self.slots(ids))
         moves = super().remove(ids)
@@ -136,7 +154,7 @@ class Index(FlatIndex):
         """
         coded, asked = self._coded, only is not None or cone is not None or near is not None
         if coded is not None and not asked and k > 0:
-            rung = DEFAULT if recall_target is None else self._rung(coded, recall_target)
+            rung = DEFAULT if recall_target is None else self.rung(recall_target)
             out = self.slots(without)
             if rung is not None and len(out) <= k:
                 found = self._by_codes(coded, vector, k, rung, out)
@@ -148,22 +166,20 @@ class Index(FlatIndex):
         self, coded: Coded, vector: Floats, k: int, rung: Rung, out: Ints
     ) -> list[tuple[str, float]]:
         query = np.ascontiguousarray(vector, np.float32)
-        pivots = coded.pivots
-        lists = min(pivots, math.ceil(min(pivots, rung.lists * pivots**0.75)))
         want = (k + 8) * rung.rows + len(out)
-        slots = coded.candidates(query, lists, want, k + len(out))
+        slots = coded.candidates(query, rung.window, want, k + len(out))
         if len(out):
             slots = np.setdiff1d(slots, out, assume_unique=True)
         return self.nearest(query, slots, k)
 
     # -- recall
 
-    def _rung(self, coded: Coded, target: float) -> Rung | None:
-        """Return how far to look, None for an exact search."""
+    def rung(self, target: float) -> Rung | None:
+        """Return the first rung that reaches a recall; None for an exact search."""
         if target >= 1.0:
             return None
         if target not in self._rungs:
-            reached = (rung for rung in LADDER if self._recall(coded, rung) >= target)
+            reached = (rung for rung in LADDER if self.recall(rung) >= target)
             self._rungs[target] = next(reached, None)
         return self._rungs[target]
 
@@ -174,9 +190,8 @@ class Index(FlatIndex):
         the rows alone. Each of them is its own nearest row, which is not counted. 1.0 where there
         are no codes.
         """
-        return 1.0 if self._coded is None else self._recall(self._coded, rung)
-
-    def _recall(self, coded: Coded, rung: Rung) -> float:
+        if (coded := self._coded) is None:
+            return 1.0
         sample = heapq.nsmallest(_SAMPLE, self._ids, key=id_hash)
         queries, k = self.vectors(sample)[0], _SAMPLE_K + 1
         if self._exact is None:
@@ -190,9 +205,3 @@ class Index(FlatIndex):
         """Hash which way answers, and the state it answers from: equal for equal sets of rows."""
         inner = "" if self._coded is None else self._coded.digest()
         return hashlib.sha256(f"{self.tier} {inner}".encode()).hexdigest()
-
-
-def _tier(rows: int) -> str:
-    if rows < SCAN_ROWS:
-        return "flat"
-    return "scan" if rows < SPLIT_ROWS else "pivots"

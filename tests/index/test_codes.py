@@ -145,3 +145,21 @@ def test_a_list_that_grows_leaves_no_code_in_the_memory_that_it_leaves(
     assert len(left) > 8
     assert not any(view.any() for view in left)
     assert codes.GRID == 4000
+
+
+@settings(max_examples=40)
+@given(n=st.integers(1, 600), window=st.sampled_from([0.0, 0.1, 0.4, 2.0]), seed=st.integers(0, 99))
+def test_a_window_takes_all_that_seem_as_near(n: int, window: float, seed: int) -> None:
+    dim = 384
+    content = rows(n, dim, seed)
+    query = turned(unit(np.random.default_rng(seed).standard_normal(dim)))
+    lists = Codes(dim, 1)
+    found = sign_codes(content)
+    lists.append(0, np.arange(n), found)
+    taken = lists.within(query, 0, window)
+    score = (np.unpackbits(found, axis=1, bitorder="little") * 2.0 - 1.0) @ query
+    seems = score / (4000.0**2 * (2 * dim / np.pi) ** 0.5)
+    out = np.delete(seems, taken)
+    assert len(taken)
+    assert seems[taken].min() >= seems.max() - window - 0.01
+    assert not len(out) or out.max() <= seems.max() - window + 0.01
