@@ -15,6 +15,7 @@ from pathlib import Path
 
 __all__ = [
     "append_durable",
+    "make_dir",
     "shred",
     "shred_tree",
     "sync_dir",
@@ -34,6 +35,20 @@ def sync_dir(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def make_dir(path: Path, mode: int = 0o777) -> None:
+    """Make the folder ``path`` and those above it, durably; one that is there is fine.
+
+    Its entry in the folder above is synced even so: who made it may have been cut short.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(mode, parents=True, exist_ok=True)
+    for folder in missing:
+        sync_dir(folder.parent)
+    if not missing:
+        with contextlib.suppress(PermissionError):
+            sync_dir(path.parent)
 
 
 def _write_all(fd: int, data: bytes | memoryview) -> None:

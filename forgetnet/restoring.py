@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgetnet.archive import Archive, read_archive, unpack
 from forgetnet.errors import StoreCorrupt, StoreError
-from forgetnet.files import shred_tree, sync_dir
+from forgetnet.files import make_dir, shred_tree, sync_dir
 from forgetnet.forget.backups import tombstones_in
 from forgetnet.forget.plan import Scope
 from forgetnet.forget.receipt import Receipt
@@ -81,7 +81,7 @@ def restore(
     since = _since(archive, places)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.restoring")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_dir(target.parent)
         with _removed(temporary) as kept:
             unpack(archive, temporary, progress=progress)
             receipt, records = _forget_again(archive, temporary, since, places[0], options)

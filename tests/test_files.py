@@ -12,6 +12,7 @@ import pytest
 from forgetnet import files
 from forgetnet.files import (
     append_durable,
+    make_dir,
     shred,
     shred_tree,
     sync_dir,
@@ -41,6 +42,19 @@ def after(n: int, real: Callable[..., int]) -> Callable[..., int]:
         return real(fd, data[: max(len(data) // 2, 1)] if calls[0] > n else data, *rest)
 
     return limited
+
+
+def test_every_folder_that_is_made_is_synced_into_the_one_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync_dir", synced.append)
+    path = tmp_path / "a" / "b" / "c"
+    make_dir(path, 0o700)
+    assert path.stat().st_mode & 0o777 == 0o700
+    assert sorted(synced) == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
+    make_dir(path)  # whoever made it may not have come so far
+    assert synced[3:] == [path.parent]
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:

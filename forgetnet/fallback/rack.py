@@ -22,7 +22,7 @@ from torch import Tensor
 from forgetnet.component import EXACT, Standing
 from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
 from forgetnet.exchange import decode_line, encode_line
-from forgetnet.files import shred, shred_tree, write_durable
+from forgetnet.files import make_dir, shred, shred_tree, write_durable
 from forgetnet.record import Record
 from forgetnet.store import Floats
 
@@ -106,7 +106,7 @@ class Rack:
             self._sweep()
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_dir(self.folder)
         except OSError as error:
             raise StoreError(f"can't make {self.folder}: {error.strerror}") from error
         self.identity = secrets.token_hex(16)

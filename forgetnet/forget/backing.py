@@ -14,6 +14,7 @@ from typing import Any
 
 from forgetnet.archive import SUFFIX, write_archive
 from forgetnet.errors import StoreError
+from forgetnet.files import make_dir
 from forgetnet.forget.backups import tombstones_in
 from forgetnet.forget.keys import key_id
 from forgetnet.forget.office import Office
@@ -50,7 +51,7 @@ class Backs:
         with self._keeping() as office:
             root = _folder(office, where)
             try:
-                where.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_dir(where, 0o700)
                 log = office.backups.start([where])
                 log.mirror(where / log.path.name)
                 made = office.clock().astimezone(UTC)

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from forgetnet.errors import StoreCorrupt, StoreError
-from forgetnet.files import sync_dir, write_durable
+from forgetnet.files import make_dir, write_durable
 from forgetnet.forget.hashlog import HashLog, keyed_hash, read_hashes
 
 __all__ = ["Backups", "tombstones_in"]
@@ -79,9 +79,7 @@ class Backups:
         if self._folder is None:
             raise StoreError("a memory without a folder has no backups; export it instead")
         known = self.places
-        if not self._folder.is_dir():
-            self._folder.mkdir(mode=0o700)
-            sync_dir(self._folder.parent)
+        make_dir(self._folder, 0o700)
         fresh = self._folder / f"tombstones-{secrets.token_hex(8)}.jsonl"
         log = self.log or HashLog(fresh, self._key)
         log.start()

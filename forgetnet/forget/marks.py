@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetnet.errors import StoreCorrupt, StoreError
-from forgetnet.files import shred, write_durable
+from forgetnet.files import make_dir, shred, write_durable
 from forgetnet.record import Record
 from forgetnet.store import Store
 
@@ -112,7 +112,7 @@ class Marks:
         if self._folder is not None:
             body = json.dumps(asdict(mark)).encode()
             try:
-                self._folder.mkdir(mode=0o700, exist_ok=True)
+                make_dir(self._folder, 0o700)
                 write_durable(self._folder / f"{mark.name}.json", body)
             except OSError as error:
                 raise StoreError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from forgetnet.errors import StoreError
 from forgetnet.experts.expert import State
 from forgetnet.experts.shelf import Place, Shelf, Slot
-from forgetnet.files import write_durable
+from forgetnet.files import make_dir, write_durable
 from forgetnet.forget.keys import derive_salt
 from forgetnet.geometry import codes
 from forgetnet.model.core import Core
@@ -29,7 +29,7 @@ def copy_model(parts: Parts, core: Core, target: Path, *, key: bool) -> None:
     if root.exists() and any(root.iterdir() if root.is_dir() else [root]):
         raise StoreError(f"{root} holds something already; name a new folder to save to")
     try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_dir(root, 0o700)
         if key:
             write_durable(root / "key", parts.home.secret.hex().encode() + b"\n")
     except OSError as error:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from forgetnet.declared import check_kind
 from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
 from forgetnet.experts.pinned import mix
-from forgetnet.files import shred, shred_tree, write_durable
+from forgetnet.files import make_dir, shred, shred_tree, write_durable
 from forgetnet.unlearn.changing import Changing, write_state
 from forgetnet.unlearn.config import Cost
 from forgetnet.unlearn.result import UnlearnResult, state_digest
@@ -250,7 +250,7 @@ class UnlearnQueue:
 
     def _put(self, path: Path, body: bytes) -> None:
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
+            make_dir(self._root)
             write_durable(path, body)
         except OSError as error:
             raise StoreError(f"can't write to {self._root}: {error.strerror}") from error

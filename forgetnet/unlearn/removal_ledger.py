@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
-from forgetnet.files import write_durable
+from forgetnet.files import make_dir, write_durable
 
 __all__ = ["Entry", "RemovalLedger", "allowance"]
 
@@ -68,7 +68,7 @@ class RemovalLedger:
 
     def _write(self, record: dict[str, object]) -> None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_dir(self._path.parent)
             write_durable(self._path, json.dumps(record).encode())
         except OSError as error:
             raise StoreError(f"can't write to {self._path}: {error.strerror}") from error

@@ -14,7 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from forgetnet.errors import StoreCorrupt, StoreError
-from forgetnet.files import write_durable
+from forgetnet.files import make_dir, write_durable
 from forgetnet.unlearn.identity import joint_digest, tensors_digest
 
 __all__ = ["read_whole", "write_whole"]
@@ -29,7 +29,7 @@ def write_whole(path: Path, tensors: Mapping[str, Tensor], record: str = "") -> 
     plain = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
     told = {"record": record, "sum": joint_digest(record, tensors_digest(plain))}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_dir(path.parent)
         write_durable(path, save(plain, metadata=told))
     except OSError as error:
         raise StoreError(f"can't write to {path.parent}: {error.strerror}") from error

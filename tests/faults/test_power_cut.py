@@ -1,0 +1,103 @@
+"""The power is cut right after an acknowledgement, on a disk that keeps only what was synced.
+
+Runs of the long test: ``FORGETNET_CUTS``, 30 unless it is set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from forgetnet import ForgetNetError, Memory, opening
+from forgetnet.store import StoreConfig
+from forgetnet_stores.lance import engine
+from tests.faults.life import Life
+from tests.faults.power import Plug, plugged
+
+CUTS = int(os.environ.get("FORGETNET_CUTS", "30"))
+
+
+@pytest.fixture(scope="module")
+def plug(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plug]:
+    with plugged(tmp_path_factory.mktemp("power") / "disk") as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def small_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have leaves split and merge within a few records, and 20 records be many."""
+    monkeypatch.setattr(opening, "StoreConfig", partial(StoreConfig, cap=12))
+    monkeypatch.setattr(engine, "_LARGE", 20)
+
+
+def abandon(memory: Memory) -> None:
+    """Let go of a memory whose disk is gone."""
+    with contextlib.suppress(OSError, ForgetNetError):
+        memory.close()
+
+
+def live_and_cut(plug: Plug, seed: int) -> Life:
+    """Live a random life with two cuts of the power, and check it after each."""
+    plug.renew()
+    life = Life(plug.path, random.Random(seed))
+    for again in range(2):
+        memory = life.open()
+        for _ in range(life.chance.randint(1, 6)):
+            memory = life.go_on(memory)
+        # Either nothing that wasn't synced is there, or any part of it.
+        plug.cut(None if (seed + again) % 2 else seed)
+        abandon(memory)
+        with life.open() as memory:
+            life.check(memory)
+    life.check_backups()
+    return life
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_was_acknowledged_outlives_a_power_cut(plug: Plug, seed: int) -> None:
+    assert live_and_cut(plug, seed).told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 100 + CUTS))
+def test_many_lives_with_power_cuts(plug: Plug, seed: int) -> None:
+    assert live_and_cut(plug, seed).told
+
+
+@pytest.mark.parametrize("verb", ["add", "delete", "forget"])
+def test_without_a_sync_the_cut_takes_what_was_acknowledged(
+    plug: Plug, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """Else the others would show nothing."""
+    plug.renew()
+    life = Life(plug.path, random.Random(1))
+    with life.open() as memory:
+        for _ in range(3):
+            life.add(memory)
+    memory = life.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda fd: None)
+        getattr(life, verb)(memory)
+        plug.cut()
+    abandon(memory)
+    with pytest.raises((AssertionError, ForgetNetError)), life.open() as memory:
+        life.check(memory)
+
+
+def test_a_memory_that_was_just_made_outlives_a_power_cut(plug: Plug) -> None:
+    plug.renew()
+    path = Path(plug.path / "a" / "b" / "kb")
+    memory = Memory.open(path, encoder="hash:16")
+    memory.add("one", ids="one")
+    public = memory.public_key
+    plug.cut()
+    abandon(memory)
+    with Memory.open(path) as memory:
+        assert memory.public_key == public
+        assert [record.id for record in memory.get_all()] == ["one"]
