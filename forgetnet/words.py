@@ -111,7 +111,7 @@ class Words:
         """
         if k < 1:
             return []
-        index = self._index = self._standing(absent)
+        index = self._standing(absent)
         found: list[tuple[float, str]] = []
         with contextlib.closing(index.ranked(text)) as ranked:
             for record_id, score in ranked:
@@ -120,10 +120,11 @@ class Words:
                     break
                 if (only is None or record_id in only) and record_id not in without:
                     found.append((-score, record_id))
+        self._index = index  # only now: one that failed is made anew
         return [(record_id, -score) for score, record_id in sorted(found)[:k]]
 
     def _standing(self, absent: frozenset[str]) -> _Index:
-        """Return the index of all live records but those, made now or brought in line."""
+        """Take the index of all live records but those, made now or brought in line."""
         index, self._index, before = self._index, None, self._absent
         if index is None:
             self._absent = absent

@@ -233,6 +233,23 @@ def test_an_index_that_cannot_follow_is_made_anew(monkeypatch):
     words._index._run("DROP TABLE words")
     with pytest.raises(StoreError, match="SQLite can't"):
         asked(words, "tea")
+    assert ids(words, "tea") == ["a", "b"]
+
+
+def test_an_index_does_not_grow_with_its_history():
+    words, live = words_of({"a": "tea", "b": "kayak"})
+    asked(words, "tea")
+    sizes = []
+    for _ in range(3):
+        for n in range(200):
+            words.remove([live.pop("a")])
+            live["a"] = Record(f"tea {n}", id="a")
+            words.add([live["a"]])
+        words.purge()
+        index = words._index
+        sizes.append((len(index._ids), len(index._run.__self__.serialize())))
+    assert sizes[0] == sizes[1] == sizes[2]
+    assert sizes[0][0] == 2
 
 
 def test_a_python_without_fts5_is_told_so(monkeypatch):
