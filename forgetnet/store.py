@@ -125,6 +125,8 @@ class Query:
         near: place towards which hits are pulled.
         at: records expired by then are left out.
         without: ids that are left out, whatever else holds.
+        recall_target: share of the exact hits to find on average, where an engine doesn't look at
+            every record; 1.0 for all of them, None for what the engine takes to be enough.
     """
 
     vector: Floats
@@ -134,6 +136,7 @@ class Query:
     near: Near | None = None
     at: datetime | None = None
     without: frozenset[str] = frozenset()
+    recall_target: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +222,11 @@ class Store(Protocol):
     def search(self, query: Query, path: str = "") -> list[tuple[str, float]]:
         """Return the k nearest live records: id and distance, nearest first, ties by id.
 
-        The answer is exact in float64 and doesn't depend on where rows lie. ``path`` picks one of
-        ``capabilities.search_paths``; other paths than the first serve verification.
+        Distances are exact in float64, and the answer is a function of the live set: it doesn't
+        depend on where rows lie, nor on what was there before. An engine may look at a part of
+        many records only, and then miss some of the k nearest; ``recall_target=1.0`` forbids it.
+        ``path`` picks one of ``capabilities.search_paths``; other paths than the first serve
+        verification.
         """
         ...
 

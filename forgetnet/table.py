@@ -15,7 +15,7 @@ import numpy as np
 
 from forgetnet.errors import InvalidRecord, StoreError
 from forgetnet.filters import Filter, compile_filter, required
-from forgetnet.index import FlatIndex
+from forgetnet.index import Index
 from forgetnet.record import Record, canonical_bytes, id_hash
 from forgetnet.store import PLACE_DIM, Cone, Floats, Query, TextQuery
 from forgetnet.words import Words
@@ -101,11 +101,11 @@ def _some(ids: Sequence[str]) -> str:
 
 
 class Table:
-    """The live set of records, with a flat index over their vectors."""
+    """The live set of records, with an index over their vectors; ``salt`` keys its pivots."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, salt: bytes = b"") -> None:
         self.records: dict[str, Record] = {}
-        self.flat = FlatIndex(dim)
+        self.flat = Index(dim, salt)
         self._by: dict[str, dict[str, dict[str, None]]] = {name: {} for name in _SINGLE + _MANY}
         self._expiring: dict[str, None] = {}
         self._words = Words(self.records)
@@ -195,14 +195,20 @@ class Table:
         return value in self._by[name]
 
     def search(self, query: Query) -> list[tuple[str, float]]:
-        """Answer a query exactly; see :meth:`forgetnet.store.Store.search`."""
+        """Answer a query; see :meth:`forgetnet.store.Store.search`."""
         vector = query_vector(query, self.flat.dim)
         only = None
         if query.where is not None:
             only = [record.id for record in self.scan(query.where)]
         without = [*query.without, *self._expired(query.at)]
         return self.flat.search(
-            vector, query.k, only=only, without=without, cone=query.cone, near=query.near
+            vector,
+            query.k,
+            only=only,
+            without=without,
+            cone=query.cone,
+            near=query.near,
+            recall_target=query.recall_target,
         )
 
     def _expired(self, at: datetime | None) -> list[str]:

@@ -30,6 +30,8 @@ Ints = npt.NDArray[np.int64]
 SCAN_ROWS = 32_768
 # From so many rows on, lists by pivot.
 SPLIT_ROWS = 262_144
+# Whoever would look once more at more than one row in so many, looks at all.
+_FEWEST = 16
 _SAMPLE = 64
 _SAMPLE_K = 10
 
@@ -46,6 +48,10 @@ class Rung:
 
     window: float
     rows: int
+
+    def width(self, k: int) -> int:
+        """Return how many rows are looked at once more for k hits."""
+        return (k + 8) * self.rows
 
 
 # Constants, for a choice made from the rows would have to be made again with every change.
@@ -156,7 +162,7 @@ class Index(FlatIndex):
         if coded is not None and not asked and k > 0:
             rung = DEFAULT if recall_target is None else self.rung(recall_target)
             out = self.slots(without)
-            if rung is not None and len(out) <= k:
+            if rung is not None and len(out) <= k and rung.width(k) * _FEWEST <= len(self):
                 found = self._by_codes(coded, vector, k, rung, out)
                 if len(found) == min(k, len(self) - len(out)):
                     return found
@@ -166,7 +172,7 @@ class Index(FlatIndex):
         self, coded: Coded, vector: Floats, k: int, rung: Rung, out: Ints
     ) -> list[tuple[str, float]]:
         query = np.ascontiguousarray(vector, np.float32)
-        want = (k + 8) * rung.rows + len(out)
+        want = rung.width(k) + len(out)
         slots = coded.candidates(query, rung.window, want, k + len(out))
         if len(out):
             slots = np.setdiff1d(slots, out, assume_unique=True)

@@ -22,6 +22,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let few rows do what takes many: need codes, lists and several blocks."""
     monkeypatch.setattr(flat, "_BLOCK", 64)
     monkeypatch.setattr(flat, "_SPARE", 2)
+    monkeypatch.setattr(tiers, "_FEWEST", 0)
     monkeypatch.setattr(pivots, "PIVOTS", 6)
     monkeypatch.setattr(pivots, "_CHUNK", 48)
 
@@ -236,3 +237,12 @@ def test_the_salt_decides_who_is_a_pivot() -> None:
         assert index._coded is not None
         chosen.add(tuple(index._coded._names))
     assert len(chosen) == 2
+
+
+def test_who_asks_for_many_gets_the_exact_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiers, "_FEWEST", 16)
+    history = History(33)
+    history.add(150, 0)
+    exact = history.fresh(FlatIndex)
+    for query in clusters(9, 33, 5):
+        assert history.index.search(query, 2, recall_target=0.01) == exact.search(query, 2)
