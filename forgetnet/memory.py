@@ -275,6 +275,8 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
             kept = self._store.vectors([id])[0][0] if found.text is None else None
             raw = replace(found, **changes, vector=kept if vector is None else vector)  # type: ignore[arg-type] # checked below
             record = normalise(raw, self._clock())
+            if text is not KEEP:
+                self._office.suppression.check([record], ids=False)
             content = self._store.vectors([id])[0]
             if text is not KEEP or vector is not None:
                 content = embed(self._encoder, [raw], None, progress=False)
@@ -296,6 +298,7 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
             settle(self._office)
             check_free(self._office, wanted, "delete")
             gone = set(self._store.delete(wanted))
+            self._office.marks.release(gone, self._store)
         missing = tuple(i for i in wanted if i not in gone)
         return Deleted(tuple(i for i in wanted if i in gone), missing)
 
@@ -378,6 +381,7 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
         with self._lock:
             settle(self._office)
             check_memory(path, self._encoder, self._store)
+            self._office.suppression.check_all(read_memory(path, self._encoder))
             try:
                 for records in read_memory(path, self._encoder):
                     self.add(not_stored(self._store, records), progress=progress)

@@ -14,14 +14,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from forgetnet.audit import layout
 from forgetnet.component import Component as Part
 from forgetnet.component import Influence
 from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
 from forgetnet.forget.held import allowed, broken, kept
 from forgetnet.forget.journal import Entry
-from forgetnet.forget.marks import Kind
-from forgetnet.forget.office import Accepted, Office
+from forgetnet.forget.marks import Kind, Mark
+from forgetnet.forget.office import Accepted, Office, check_folder
 from forgetnet.forget.parts import surface_of
 from forgetnet.forget.plan import Plan, Scope, Step, resolve
 from forgetnet.forget.receipt import (
@@ -57,7 +56,8 @@ def planned(office: Office, scope: Scope) -> Plan:
     costs = [(part, part.cost(plan.ids)) for part in office.components]
     more = tuple(Step.of(part.name, part.influence, cost) for part, cost in costs)
     content, _ = office.store.vectors(spread(plan.ids))
-    near, compared = near_duplicates(office.store, content, set(plan.ids))
+    unseen = office.marks.hidden(office.store).union(plan.ids)
+    near, compared = near_duplicates(office.store, content, unseen)
     return replace(plan, steps=(*plan.steps, *more), near=near, compared=compared)
 
 
@@ -98,7 +98,7 @@ def accept(office: Office, scope: Scope, *, reason: str, level: str) -> Accepted
 
 def _begin(office: Office, scope: Scope, reason: str, level: str, *, quick: bool) -> Accepted:
     """Plan, look, and write the journal; nothing has been deleted then."""
-    _check_folder(office)
+    check_folder(office)
     plan = allowed(office, resolve(office.store, scope, office.salt), scope)
     started = office.clock().isoformat()
     # Drawn once: what this process may keep in spite of an error opens the receipt made later.
@@ -133,23 +133,6 @@ def _begin(office: Office, scope: Scope, reason: str, level: str, *, quick: bool
             f"can't write the journal: {error.strerror}; nothing was deleted"
         ) from error
     return Accepted(entry, look, openings)
-
-
-def _check_folder(office: Office) -> None:
-    """Refuse to begin where something lies in the memory's folder that is none of its own.
-
-    The look afterwards could not tell what is in it, and the receipt would say ``failed``.
-
-    Raises:
-        StoreError: with the names of what to move away; nothing was deleted.
-    """
-    strays = [] if office.root is None else layout.strays(office.root)
-    if strays:
-        shown = ", ".join(repr(name[:80]) for name in strays[:5])
-        raise StoreError(
-            f"{len(strays)} things in {office.root} are not the memory's ({shown}), and no receipt "
-            "could say what is in them; move them away. Nothing was deleted"
-        )
 
 
 def _withdraw(office: Office, entry: Entry, why: OSError) -> None:
@@ -189,20 +172,25 @@ def settle(office: Office) -> list[Receipt]:
             _unserve(office, accepted)
     done = finish(office, purge(office, owed))
     office.owes[0] = False
-    return done + _due(office)
-
-
-def _due(office: Office) -> list[Receipt]:
-    """Forget what a hold had put off and nothing holds any more."""
-    done = []
-    for mark in office.marks.all(Kind.OWED):
-        live = office.store.get(mark.ids)
-        held = office.marks.held(live.values())
-        if free := tuple(i for i in mark.ids if i in live and i not in held):
-            done.append(forget(office, Scope(free), reason="", level="auto"))
-        elif not held:
-            office.marks.end(mark.name)
+    due = office.marks.all(Kind.OWED)
+    try:
+        while due:
+            done += _due(office, due[0])
+            due.pop(0)
+    finally:
+        office.owes[0] |= bool(due)
     return done
+
+
+def _due(office: Office, mark: Mark) -> list[Receipt]:
+    """Forget what a hold had put off and nothing holds any more."""
+    live = office.store.get(mark.ids)
+    held = office.marks.held(live.values())
+    if free := tuple(i for i in mark.ids if i in live and i not in held):
+        return [forget(office, Scope(free), reason="", level="auto")]
+    if not held:
+        office.marks.end(mark.name)
+    return []
 
 
 def _unserve(office: Office, accepted: Accepted) -> None:
@@ -215,7 +203,7 @@ def _unserve(office: Office, accepted: Accepted) -> None:
     office.suppression.note(office.store.get(ids).values())
     try:
         office.store.delete(ids)
-        office.marks.release(ids, office.store)
+        office.marks.release((*ids, *entry.plan.not_found), office.store)
     finally:  # what can't be deleted yet teaches nobody
         for part in office.components:
             part.hide(ids)

@@ -19,9 +19,9 @@ _SHOWN = 8
 
 def allowed(office: Office, plan: Plan, scope: Scope) -> Plan:
     """Return a plan that leaves alone what is under a legal hold."""
-    if scope.again:
-        return plan
-    held = office.marks.held(office.store.get(plan.matched).values())
+    # What was forgotten once already no hold keeps, but it keeps what was made from that.
+    gone = frozenset(plan.direct if scope.again else ())
+    held = office.marks.held(office.store.get([i for i in plan.matched if i not in gone]).values())
     if not held:
         return plan
     names = tuple(sorted({name for found in held.values() for name in found}))

@@ -16,7 +16,7 @@ from forgetnet.errors import Held, InvalidScope, StoreError
 from forgetnet.filters import Filter
 from forgetnet.forget.execute import settle
 from forgetnet.forget.marks import Kind, Mark
-from forgetnet.forget.office import Office
+from forgetnet.forget.office import Office, check_folder
 from forgetnet.forget.plan import Scope, resolve
 from forgetnet.forget.receipt import Receipt
 from forgetnet.forget.verbs import reason_of, scope_of
@@ -134,7 +134,8 @@ class Keeps:
             InvalidScope: no hold or restriction has this name.
             ForgetIncomplete: it is lifted, and a forget stopped midway; the next change or opening
                 finishes it.
-            StoreError: it can't be shredded, and stands.
+            StoreError: it can't be ended, and stands, or something lies in the memory's folder
+                that is none of its own; the message says so if it is lifted all the same.
         """
         text_of(name, "name", InvalidScope)
         with self._keeping() as office:
@@ -145,13 +146,14 @@ class Keeps:
                 raise InvalidScope(
                     f"no hold or restriction is called {str(name)[:80]!r}; there are: {known}"
                 )
+            check_folder(office)
+            office.owes[0] = True
             try:
                 office.marks.end(name)
             except OSError as error:
-                raise StoreError(
-                    f"can't lift {name}: {error.strerror}; it still stands"
-                ) from error
-            office.owes[0] = True
+                stands = name in {mark.name for mark in office.marks.all()}
+                what = "it still stands" if stands else "it is lifted, and may still stand after a crash"
+                raise StoreError(f"can't lift {name}: {error.strerror}; {what}") from error
             return settle(office)
 
     def holds(self) -> list[Mark]:

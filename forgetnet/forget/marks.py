@@ -1,13 +1,15 @@
 """Marks on records that stay: legal holds, restrictions, and forgets that a hold puts off.
 
-A mark is one small file, written once, durably, and shredded when it ends; so which files there
-are says what holds. It names records by id, or all of a subject's and all that mention it, those
+A mark is one small file, written durably, and shredded when it ends; so which files there are says
+what holds. It names records by id, or all of a subject's and all that mention it, those
 that are still to come included. Knows nothing of how records are stored, searched or erased.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import secrets
 from collections.abc import Collection, Iterable, Sequence
@@ -77,6 +79,7 @@ class Marks:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._known: dict[str, Mark] = {}
+        self._seen: dict[str, tuple[int, int]] = {}
 
     def all(self, *kinds: Kind) -> list[Mark]:
         """Return the marks of these kinds, or of all, oldest first.
@@ -92,50 +95,79 @@ class Marks:
         """Read what came, and drop what went: another process may have written it."""
         if self._folder is None:
             return
-        try:
-            there = {path.name for path in self._folder.iterdir() if _FILE.fullmatch(path.name)}
-        except FileNotFoundError:
-            there = set()
-        self._known = {name: mark for name, mark in self._known.items() if f"{name}.json" in there}
-        for name in sorted(there - {f"{known}.json" for known in self._known}):
-            mark = _read(self._folder / name)
+        there = _stamps(self._folder)
+        same = {name for name, stamp in there.items() if self._seen.get(name) == stamp}
+        self._known = {name: mark for name, mark in self._known.items() if name in same}
+        for name in sorted(there.keys() - same):
+            mark = _read(self._folder / f"{name}.json")
             if mark is not None:
-                self._known[mark.name] = mark
+                self._known[name] = mark
+        self._seen = there
 
     def put(self, mark: Mark) -> Mark:
         """Make a mark durable; one without a name gets one.
 
         Raises:
-            StoreError: the folder can't be written; nothing was marked.
+            StoreError: the folder can't be written; the message says whether it may be marked.
         """
         mark = replace(mark, name=mark.name or secrets.token_hex(8))
         if self._folder is not None:
-            body = json.dumps(asdict(mark)).encode()
+            path = self._folder / f"{mark.name}.json"
             try:
                 make_dir(self._folder, 0o700)
-                write_durable(self._folder / f"{mark.name}.json", body)
+                write_durable(path, _body(mark))
             except OSError as error:
+                with contextlib.suppress(OSError):
+                    self.end(mark.name)  # it may stand, if only its folder couldn't be synced
+                what = "it may be marked" if path.exists() else "nothing was marked"
                 raise StoreError(
-                    f"can't write to {self._folder}: {error.strerror}; nothing was marked"
+                    f"can't write to {self._folder}: {error.strerror}; {what}"
                 ) from error
-        self._known[mark.name] = mark
+        else:
+            self._known[mark.name] = mark
         return mark
+
+    def _narrow(self, mark: Mark) -> None:
+        """Put a mark in the place of the one of its name, whose bytes are shredded."""
+        if self._folder is None:
+            self._known[mark.name] = mark
+            return
+        old = self._aside(mark.name)
+        os.link(self._folder / f"{mark.name}.json", old)
+        write_durable(self._folder / f"{mark.name}.json", _body(mark))
+        shred(old)
+
+    def _aside(self, name: str) -> Path:
+        """Return a path for what is about to be shredded, which a sweep knows."""
+        folder = self._folder or Path()
+        return folder / f".{name}.json.{secrets.token_hex(4)}.tmp"
 
     def end(self, name: str) -> None:
         """Shred a mark; one that is gone already is fine.
 
+        It ends in one step, before a byte of it is overwritten.
+
         Raises:
-            OSError: it couldn't be shredded, and may still stand.
+            OSError: it still stands, or it has ended and isn't shredded yet.
         """
         if self._folder is not None:
-            shred(self._folder / f"{name}.json")
-        self._known.pop(name, None)
+            old = self._aside(name)
+            with contextlib.suppress(FileNotFoundError):
+                (self._folder / f"{name}.json").rename(old)
+            shred(old)
+        else:
+            self._known.pop(name, None)
 
     def sweep(self) -> None:
         """Remove what a crash left: torn files, and marks that were being shredded."""
         if self._folder is not None and self._folder.exists():
             for path in sorted(self._folder.iterdir()):
-                if path.name.endswith(".tmp") or _is_ended(path):
+                if path.is_symlink() or not path.is_file():
+                    continue  # not ours; the look says so
+                if path.lstat().st_nlink > 1:  # the mark itself, that was about to be replaced
+                    if path.name.endswith(".tmp"):
+                        path.unlink()
+                elif path.name.endswith(".tmp") or (_FILE.fullmatch(path.name) and _is_ended(path)):
                     shred(path)
 
     # -- what they are on
@@ -169,20 +201,39 @@ class Marks:
             self.put(Mark(name, Kind.OWED, due, created=created))
 
     def release(self, ids: Collection[str], store: Store) -> None:
-        """Take records that are gone out of every mark but holds, which have none of them.
+        """Take records that are gone out of every mark; one that has none left ends.
 
-        A subject's restriction ends with the last record that it is on.
+        A subject's restriction ends with the last record that it is on, a subject's hold doesn't.
         """
         gone = set(ids)
-        for mark in self.all(Kind.RESTRICTION, Kind.OWED):
+        for mark in self.all():
             if mark.subject is not None:
-                if not mark.on(store):
+                if mark.kind is not Kind.HOLD and not mark.on(store):
                     self.end(mark.name)
             elif gone & set(mark.ids):
                 rest = tuple(i for i in mark.ids if i not in gone)
                 if rest:
-                    self.put(replace(mark, name="", ids=rest))
-                self.end(mark.name)
+                    self._narrow(replace(mark, ids=rest))
+                else:
+                    self.end(mark.name)
+
+
+def _body(mark: Mark) -> bytes:
+    return json.dumps(asdict(mark)).encode()
+
+
+def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return the names of the marks in a folder, with what changes when one is replaced."""
+    found = {}
+    try:
+        names = [path.name for path in folder.iterdir() if _FILE.fullmatch(path.name)]
+    except FileNotFoundError:
+        return {}
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            stat = (folder / name).lstat()
+            found[name.removesuffix(".json")] = (stat.st_ino, stat.st_mtime_ns)
+    return found
 
 
 def _is_ended(path: Path) -> bool:

@@ -1,4 +1,7 @@
-"""What a forget works with, and one that is under way: plain values that the path of it shares."""
+"""What a forget works with, and one that is under way: plain values that the path of it shares.
+
+Knows nothing of how a record is erased.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from forgetnet.audit import layout
 from forgetnet.component import Component as Part
+from forgetnet.errors import StoreError
 from forgetnet.forget.backups import Backups
 from forgetnet.forget.journal import Entry, Journal
 from forgetnet.forget.marks import Marks
@@ -20,7 +25,7 @@ from forgetnet.forget.verify import Look, Reopen
 from forgetnet.ledger import Ledger
 from forgetnet.store import Store
 
-__all__ = ["Accepted", "Office"]
+__all__ = ["Accepted", "Office", "check_folder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +87,20 @@ class Accepted:
     entry: Entry
     look: Look
     openings: Openings | None = None
+
+
+def check_folder(office: Office) -> None:
+    """Refuse to forget where something lies in the memory's folder that is none of its own.
+
+    The look afterwards could not tell what is in it, and the receipt would say ``failed``.
+
+    Raises:
+        StoreError: with the names of what to move away; nothing was deleted.
+    """
+    strays = [] if office.root is None else layout.strays(office.root)
+    if strays:
+        shown = ", ".join(repr(name[:80]) for name in strays[:5])
+        raise StoreError(
+            f"{len(strays)} things in {office.root} are not the memory's ({shown}), and no receipt "
+            "could say what is in them; move them away. Nothing was deleted"
+        )

@@ -31,7 +31,7 @@ class Scope:
 
     Attributes:
         mentions: also the records that mention the subject.
-        again: they were forgotten once already, so no hold keeps them.
+        again: what is named was forgotten once already, so no hold keeps that.
     """
 
     ids: tuple[str, ...] | None = field(default=None, repr=False)

@@ -82,15 +82,25 @@ class Suppression:
         elif self._here is not None:
             self._here |= {keyed_hash(self._key, name) for name in names}
 
-    def check(self, records: Iterable[Record]) -> None:
+    def check_all(self, batches: Iterable[Iterable[Record]]) -> None:
+        """Refuse as by :meth:`check`, all or none; where the list only reports, do nothing."""
+        if self.on and not self._warns:
+            for records in batches:
+                self.check(records)
+
+    def check(self, records: Iterable[Record], *, ids: bool = True) -> None:
         """Refuse records that were forgotten before, by id or text; or report them by id.
+
+        Args:
+            records: what comes.
+            ids: whether ids count; those of records that are stored already don't.
 
         Raises:
             InvalidRecord: one was, and the list refuses.
         """
         if not self.on:
             return
-        again = [r.id for r in records if any(self._has(name) for name in _names(r))]
+        again = [r.id for r in records if any(map(self._has, _names(r)[0 if ids else 1 :]))]
         if not again:
             return
         shown = ", ".join(repr(i[:80]) for i in again[:5])
@@ -110,6 +120,9 @@ class Suppression:
 
 def _names(record: Record) -> list[str]:
     """Return what a record is known by again: its id, and its text whatever its case and spaces."""
-    text = unicodedata.normalize("NFKC", record.text or "").casefold()
+    # Compatibility caseless matching: the Unicode Standard, section 3.13, D146.
+    text = unicodedata.normalize("NFD", record.text or "")
+    for _ in range(2):
+        text = unicodedata.normalize("NFKD", text.casefold())
     words = " ".join(text.split())
     return [f"id {record.id}", *([f"text {words}"] if words else [])]

@@ -1,4 +1,4 @@
-"""Writing a model to a new folder: records, states and key, each as it is."""
+"""Writing a model to a new folder: records, marks, states and key, each as it is."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ def copy_model(parts: Parts, core: Core, target: Path, *, key: bool) -> None:
         raise StoreError(f"can't write to {root}: {error.strerror}") from error
     copied = open_parts(str(root), parts.encoder, parts.home.secret, readonly=False)
     try:
+        for mark in parts.marks.all():
+            copied.marks.put(mark)
         _records(parts, copied)
         _states(core, Shelf(root / "experts"))
     finally:

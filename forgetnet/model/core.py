@@ -93,6 +93,7 @@ class Core:
         self.leaves = [LeafPart(expert, stack.cap, self.shared) for expert in stack.leaves]
         self.serving = Serving()
         self.working: Callable[[], object] = bool
+        self.hidden: Callable[[], frozenset[str]] = frozenset
         self._published = threading.Condition(lock)
         self._closed = False
 
@@ -238,7 +239,8 @@ class Core:
         """
         with self.shared.lock:
             serving = self._ready()
-            near = [self._near(vector) for vector in vectors] if self.stack.memory else []
+            hidden = self.hidden() if self.stack.memory else frozenset()
+            near = [self._near(vector, hidden) for vector in vectors] if self.stack.memory else []
         remembered: Answers | None = None
         if self.stack.memory is not None and any(near):
             remembered = self.stack.memory.answer(near, serving.classes)
@@ -285,7 +287,7 @@ class Core:
             blocks.append(mixture.answers)
         return first, np.concatenate(blocks) if blocks else np.zeros((0, first.width))
 
-    def _near(self, vector: Floats) -> list[Neighbour]:
+    def _near(self, vector: Floats, hidden: frozenset[str]) -> list[Neighbour]:
         """Return the nearest records that teach, as the memory's search gives them."""
         if self.stack.memory is None:
             return []
@@ -293,7 +295,7 @@ class Core:
             taught, all_of = self.roster.targets, self.store.count()
             wanted, more = min(self.stack.memory.k, len(taught)), 0
             while True:  # records without a label, and those that are about to go, are passed over
-                found = self.store.search(Query(vector, wanted + more))
+                found = self.store.search(Query(vector, wanted + more, without=hidden))
                 kept = [(i, d) for i, d in found if i in taught][:wanted]
                 if len(kept) == wanted or wanted + more >= all_of:
                     return [Neighbour(i, 1.0 - d, taught[i]) for i, d in kept]

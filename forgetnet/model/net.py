@@ -81,6 +81,7 @@ class ForgetNet(Answering, Forgets, Keeps, Sweeps, Backs):
         self._memory.settle()
         self._queue = Queue(self._memory, core.hurry, core.stop)
         core.working = self._queue.working
+        core.hidden = lambda: parts.marks.hidden(parts.store)
 
     @classmethod
     def open(
@@ -349,4 +350,5 @@ def _delete_pending(parts: Parts) -> None:
     """Delete what a forget that was cut short was about, before anything answers."""
     folder = parts.home.path("journal")
     for entry in Journal(folder).pending():
+        parts.suppression.note(parts.store.get(entry.plan.ids).values())
         parts.store.delete(entry.plan.ids)
