@@ -85,6 +85,7 @@ class Index(FlatIndex):
         # answers to the sample.
         self._rungs: dict[float, Rung | None] = {}
         self._exact: list[set[str]] | None = None
+        self._settle()
 
     @property
     def tier(self) -> str:
@@ -163,12 +164,18 @@ class Index(FlatIndex):
             rung = DEFAULT if recall_target is None else self.rung(recall_target)
             out = self.slots(without)
             if rung is not None and len(out) <= k and rung.width(k) * _FEWEST <= len(self):
-                found = self._by_codes(coded, vector, k, rung, out)
+                found = self._look(coded, vector, k, rung, out)
                 if len(found) == min(k, len(self) - len(out)):
                     return found
         return super().search(vector, k, only=only, without=without, cone=cone, near=near)
 
-    def _by_codes(
+    def by_codes(self, vector: Floats, k: int, rung: Rung = DEFAULT) -> list[tuple[str, float]]:
+        """Look as far as a rung says, at whatever price; fewer than k only where codes fail."""
+        if self._coded is None:
+            return super().search(vector, k)
+        return self._look(self._coded, vector, k, rung, np.zeros(0, np.int64))
+
+    def _look(
         self, coded: Coded, vector: Floats, k: int, rung: Rung, out: Ints
     ) -> list[tuple[str, float]]:
         query = np.ascontiguousarray(vector, np.float32)
@@ -196,14 +203,13 @@ class Index(FlatIndex):
         the rows alone. Each of them is its own nearest row, which is not counted. 1.0 where there
         are no codes.
         """
-        if (coded := self._coded) is None:
+        if self._coded is None:
             return 1.0
         sample = heapq.nsmallest(_SAMPLE, self._ids, key=id_hash)
         queries, k = self.vectors(sample)[0], _SAMPLE_K + 1
         if self._exact is None:
             self._exact = [{i for i, _ in super(Index, self).search(q, k)[1:]} for q in queries]
-        none = np.zeros(0, np.int64)
-        found = [{i for i, _ in self._by_codes(coded, q, k, rung, none)} for q in queries]
+        found = [{i for i, _ in self.by_codes(q, k, rung)} for q in queries]
         hits = sum(len(a & b) for a, b in zip(self._exact, found, strict=True))
         return hits / sum(map(len, self._exact))
 
