@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forgetnet import AsyncMemory, InvalidRecord, InvalidScope, Memory, Record
-from forgetnet.retrieve import fused
+from forgetnet import AsyncMemory, InvalidRecord, InvalidScope, Memory, Record, reader
+from forgetnet.retrieve import cone_of, fused
+from forgetnet.store import Cone
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MODES = ("vector", "text", "hybrid")
@@ -87,6 +88,20 @@ def test_every_mode_keeps_to_its_scope(memory, clock, mode):
     assert len(memory.search(asked, mode=mode, k=2)) == 2
     clock.time = NOW + timedelta(hours=2)
     assert "r3" not in ids(memory.search(asked, mode=mode))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_where_a_cone_takes_in_strangers_the_path_decides(memory, monkeypatch, mode):
+    """And strangers take no rank from those who belong."""
+    belonging = {"r0", "r1", "r3", "r4"}
+    expected = memory.search("tea red kayak", mode=mode, filter={"id": {"$in": [*belonging]}})
+
+    def wide(topic: str, salt: bytes) -> Cone:
+        return replace(cone_of(topic, salt), threshold=-1e9)
+
+    monkeypatch.setattr(reader, "cone_of", wide)
+    for k in (1, 2, 9):
+        assert memory.search("tea red kayak", mode=mode, under="boats", k=k) == expected[:k]
 
 
 def test_a_hybrid_hit_has_the_fused_score_and_the_exact_distance(memory):
