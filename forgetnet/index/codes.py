@@ -10,8 +10,6 @@ the machine or the order of summation. Knows nothing of ids, pivots and exact di
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -19,9 +17,10 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from forgetnet.index.threads import one_thread
 from forgetnet.store import Floats
 
-__all__ = ["GRID", "Codes", "one_thread", "rotation", "sign_codes", "turned", "whole"]
+__all__ = ["GRID", "Codes", "rotation", "sign_codes", "turned", "whole"]
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -71,17 +70,6 @@ def sign_codes(rows: Floats) -> Bytes:
         for i in range(0, len(rows), _CHUNK)
     ]
     return np.concatenate(parts) if parts else np.zeros((0, turn.shape[1] // 8), np.uint8)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let FAISS answer one query by one thread: it can't share out the rows, others would wait."""
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)
 
 
 class Codes:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetnet.index.places import Places
+from forgetnet.index.threads import one_thread
 from forgetnet.store import Cone, Floats, Near
 
 __all__ = ["FlatIndex"]
@@ -216,10 +217,7 @@ class FlatIndex:
         scores: list[Floats] = []
         slots: list[Ints] = []
         pointer = faiss.swig_ptr(query)
-        threads = faiss.omp_get_max_threads()
-        # FAISS splits queries among threads, never the rows of one: others would only wait.
-        faiss.omp_set_num_threads(1)
-        try:
+        with one_thread():
             for start, rows in self._rows():
                 found = min(want, len(rows))
                 score, slot = np.empty(found, np.float32), np.empty(found, np.int64)
@@ -229,8 +227,6 @@ class FlatIndex:
                 )
                 scores.append(score)
                 slots.append(slot + start)
-        finally:
-            faiss.omp_set_num_threads(threads)
         if len(scores) == 1:
             return float(scores[0][-1]), slots[0]
         best, order = _top(np.concatenate(scores), want)
