@@ -21,6 +21,7 @@ from typing import IO, Any
 from forgetnet.encode.contract import progress_bar
 from forgetnet.errors import StoreCorrupt
 from forgetnet.files import shred_tree, sync_dir, sync_inside
+from forgetnet.home import PARTS
 
 __all__ = ["FORMAT", "SUFFIX", "Archive", "read_archive", "unpack", "write_archive"]
 
@@ -28,7 +29,7 @@ FORMAT = 1
 SUFFIX = ".forgetnet.tar"
 _MANIFEST = "backup.json"
 _LEFT_OUT = {"store/lock", "store/pulse"}
-_TOP_LEFT_OUT = {"journal", "backups"}
+_TOPS = PARTS - {"journal", "backups"}
 _CHUNK = 1 << 20
 
 Step = Callable[[int], None]
@@ -65,11 +66,16 @@ class _Hashed:
 
 
 def _parts(root: Path) -> Iterator[tuple[str, Path]]:
-    """Return the files that belong into an archive, in the order of their names."""
+    """Return the files that belong into an archive, in the order of their names.
+
+    What lies in the folder and is none of the memory's would stop every forget after a restore;
+    nothing of a memory at rest has a hidden name.
+    """
     found = sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
     for path in found:
         name = path.relative_to(root).as_posix()
-        if name.partition("/")[0] not in _TOP_LEFT_OUT and name not in _LEFT_OUT:
+        hidden = name.startswith(".") or "/." in name
+        if name.partition("/")[0] in _TOPS and name not in _LEFT_OUT and not hidden:
             yield name, path
 
 
@@ -134,7 +140,7 @@ def read_archive(path: Path) -> Archive:
             member = tar.extractfile(_MANIFEST)
             body = json.loads(b"" if member is None else member.read())
         found, facts, hashes = body["format"], body["facts"], body["files"]
-        sound = found == FORMAT and isinstance(facts, dict) and all(map(_is_safe, hashes))
+        sound = found == FORMAT and isinstance(facts, dict) and all(map(_is_safe, hashes.keys()))
     except (OSError, tarfile.TarError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreCorrupt(f"{path} is not a whole backup of a memory; name another") from error
     if not sound:

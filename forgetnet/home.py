@@ -20,6 +20,7 @@ from forgetnet.files import shred, sync_dir, write_durable
 
 __all__ = [
     "FORMAT",
+    "PARTS",
     "Home",
     "Settings",
     "check_encoder",
@@ -32,7 +33,7 @@ __all__ = [
 
 FORMAT = 1
 _SECRET_BYTES = 32
-_KNOWN = {
+PARTS = {
     "forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store",
     "experts", "marks", "backups", "suppressed.jsonl",
 }  # fmt: skip
@@ -226,7 +227,7 @@ def prepare(root: Path, *, readonly: bool) -> bool:
 
 
 def _is_foreign(path: Path) -> bool:
-    return path.name not in _KNOWN and not _OWN_TORN.fullmatch(path.name)
+    return path.name not in PARTS and not _OWN_TORN.fullmatch(path.name)
 
 
 def check_encoder(settings: Settings, name: str, digest: str) -> None:

@@ -10,21 +10,27 @@ import contextlib
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgetnet.archive import Archive, read_archive, unpack
-from forgetnet.errors import StoreCorrupt, StoreError
+from forgetnet.errors import ForgetIncomplete, StoreCorrupt, StoreError
 from forgetnet.files import make_dir, shred_tree, sync_dir
 from forgetnet.forget.backups import tombstones_in
+from forgetnet.forget.marks import Kind, Mark
+from forgetnet.forget.office import Office
 from forgetnet.forget.plan import Scope
 from forgetnet.forget.receipt import Receipt
+from forgetnet.forget.surfaces import SurfaceStatus
 from forgetnet.given import check_switches, path_of, root_of
 from forgetnet.memory import Memory
 
 if TYPE_CHECKING:
     from forgetnet.model import ForgetNet
 __all__ = ["Restored", "restore"]
+
+_REASON = "a hold that was put on after the backup was made, and may have been lifted since"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,9 @@ def _since(archive: Archive, places: Sequence[Path]) -> set[str]:
     Raises:
         StoreError: no place tells of the memory's tombstones.
     """
-    seen: Mapping[str, int] = archive.facts.get("seen", {})
+    seen = archive.facts.get("seen")
+    if not isinstance(seen, dict) or not seen or not all(type(n) is int for n in seen.values()):
+        raise StoreCorrupt(f"{archive.path} doesn't say what was forgotten before it; name another")
     found: dict[str, list[str]] = {}
     for place in places:
         if not place.is_dir():
@@ -144,15 +152,38 @@ def _forget_again(
     """Open what was unpacked, check that it is what was backed up, and forget."""
     with _opened(folder, options) as opened:
         with opened._keeping() as office:  # noqa: SLF001 # one house
-            if office.store.digest() != archive.facts["digest"]:
+            if office.store.digest() != archive.facts.get("digest"):
                 raise StoreCorrupt(f"{archive.path} doesn't hold the records that it says")
             ids = tuple(r.id for r in office.store.scan() if office.backups.hash(r.id) in since)
         receipt = None
         if ids:
             scope = Scope(ids, again=True)
             receipt = opened._erased(scope, reason="", level="full")  # noqa: SLF001 # one house
+            if receipt.status is SurfaceStatus.FAILED:
+                raise ForgetIncomplete(
+                    "what was forgotten since may still be in what was unpacked, as the receipt "
+                    "says; nothing was restored",
+                    receipt,
+                )
         with opened._keeping() as office:  # noqa: SLF001 # one house
-            places = [Path(told) for told in archive.facts["places"]]
+            _owe_again(office, since)
+            places = [Path(told) for told in archive.facts.get("places", ())]
             office.backups.start([place, *(told for told in places if told.is_dir())])
             records = office.store.count()
     return receipt, records
+
+
+def _owe_again(office: Office, since: set[str]) -> None:
+    """Keep hidden what was to be forgotten after the backup was made, and was held then.
+
+    A hold that the backup doesn't know is put back, since erasing can't be.
+    """
+    hashed = office.backups.hash_owed
+    owed = {r.id: r for r in office.store.scan() if hashed(r.id) in since}
+    if not owed:
+        return
+    made = office.clock().astimezone(UTC).isoformat()
+    held = office.marks.held(owed.values())
+    if free := tuple(sorted(owed.keys() - held)):
+        office.marks.put(Mark("", Kind.HOLD, free, reason=_REASON, created=made))
+    office.marks.owe(secrets.token_hex(8), owed, made)

@@ -85,6 +85,10 @@ def _facts(office: Office, where: Path, made: str) -> dict[str, Any]:
         "key": key_id(office.signer.public_key()),
         "records": office.store.count(),
         "digest": office.store.digest(),
-        "seen": {name: len(found) for name, found in tombstones_in(where).items()},
+        "seen": {
+            name: len(found)
+            for name, found in tombstones_in(where).items()
+            if office.backups.is_ours(name)
+        },
         "places": [str(place) for place in office.backups.places],
     }

@@ -39,11 +39,22 @@ class Backups:
     def __init__(self, folder: Path | None, key: bytes) -> None:
         self._folder = folder
         self._key = key
+        self._log: HashLog | None = None
         self._missed = False
+        # Several memories may share a place; logs of one key begin alike, a restored one's too.
+        self._like = keyed_hash(key, "tombstones")[:8]
 
     def hash(self, name: str) -> str:
         """Return the keyed hash of an id, as tombstones hold it."""
         return keyed_hash(self._key, name)
+
+    def hash_owed(self, name: str) -> str:
+        """Return the hash that tombstones hold of an id that is to be forgotten and was held."""
+        return self.hash(self.hash(name))
+
+    def is_ours(self, log: str) -> bool:
+        """Tell by the name of a log whether a memory of this key keeps it."""
+        return log.startswith(self._like)
 
     @property
     def log(self) -> HashLog | None:
@@ -51,7 +62,11 @@ class Backups:
         if self._folder is None or not self._folder.is_dir():
             return None
         found = [path for path in sorted(self._folder.iterdir()) if _NAME.fullmatch(path.name)]
-        return HashLog(found[0], self._key) if found else None
+        if not found:
+            return None
+        if self._log is None or self._log.path != found[0]:
+            self._log = HashLog(found[0], self._key)
+        return self._log
 
     @property
     def places(self) -> list[Path]:
@@ -80,8 +95,10 @@ class Backups:
             raise StoreError("a memory without a folder has no backups; export it instead")
         known = self.places
         make_dir(self._folder, 0o700)
-        fresh = self._folder / f"tombstones-{secrets.token_hex(8)}.jsonl"
-        log = self.log or HashLog(fresh, self._key)
+        log = self.log
+        if log is None:
+            name = f"tombstones-{self._like}{secrets.token_hex(4)}.jsonl"
+            log = HashLog(self._folder / name, self._key)
         log.start()
         merged = list(dict.fromkeys([*known, *(place.resolve() for place in places)]))
         if merged != known:
@@ -89,8 +106,12 @@ class Backups:
             write_durable(self._folder / "places.json", body.encode() + b"\n")
         return log
 
-    def note(self, ids: Iterable[str]) -> None:
+    def note(self, ids: Iterable[str], owed: Iterable[str] = ()) -> None:
         """Make it durable that records are forgotten, here and in every place within reach.
+
+        Args:
+            ids: of records that go.
+            owed: of records that were to go, and stay under a hold.
 
         Raises:
             OSError: the memory's own log can't be written.
@@ -98,7 +119,7 @@ class Backups:
         log = self.log
         if log is None:
             return
-        log.add(ids)
+        log.add([*ids, *map(self.hash, owed)])
         self._missed = sum(self._reach(log, p) for p in self.places) < len(self.places)
 
     def _reach(self, log: HashLog, place: Path) -> bool:

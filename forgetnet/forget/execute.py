@@ -199,7 +199,7 @@ def _unserve(office: Office, accepted: Accepted) -> None:
     ids = entry.plan.ids
     if entry.plan.held:
         office.marks.owe(entry.name, entry.plan.held, entry.started)
-    office.backups.note(ids)
+    office.backups.note(ids, entry.plan.held)
     office.suppression.note(office.store.get(ids).values())
     try:
         office.store.delete(ids)

@@ -1,6 +1,6 @@
 """A log of keyed hashes: that a name was forgotten can be asked of it, and no name read from it.
 
-One line of JSON each, appended durably; a last line that a crash cut short doesn't count. Whoever
+One line of JSON each, appended durably; an end that a crash cut short doesn't count. Whoever
 has the key can test a guess, and only they. Knows nothing of records.
 """
 
@@ -16,6 +16,8 @@ from forgetnet.files import append_durable, truncate_durable, write_durable
 
 __all__ = ["HashLog", "keyed_hash", "read_hashes"]
 
+_TAIL = 1 << 16  # bytes in which the end of a log is looked for
+
 
 def keyed_hash(key: bytes, name: str) -> str:
     """Return the keyed hash of a name, in hexadecimal."""
@@ -29,6 +31,7 @@ class HashLog:
         self.path = path
         self._key = key
         self._read = 0
+        self._mirrored: dict[Path, int] = {}
         self._known: list[str] = []
         self._set: set[str] = set()
 
@@ -47,12 +50,21 @@ class HashLog:
         return self.path.exists()
 
     def known(self) -> list[str]:
-        """Return the hashes in their order."""
-        size = self.path.stat().st_size
-        if size != self._read:
-            self._known = read_hashes(self.path.read_bytes(), self.path.name)
-            self._set, self._read = set(self._known), size
+        """Return the hashes in their order; only what came since the last time is read."""
+        if self.path.stat().st_size < self._read:
+            self._read, self._known, self._set = 0, [], set()
+        data = self._bytes(self._read)
+        if whole := _whole(data):
+            fresh = read_hashes(data[:whole], self.path.name)
+            self._known += fresh
+            self._set.update(fresh)
+            self._read += whole
         return self._known
+
+    def _bytes(self, start: int, end: int = -1) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(start)
+            return file.read(max(0, end - start) if end >= 0 else -1)
 
     def __len__(self) -> int:
         return len(self.known()) if self.started else 0
@@ -75,12 +87,15 @@ class HashLog:
             self._mend()
             append_durable(self.path, lines.encode())
 
-    def _mend(self) -> None:
-        """Cut off a last line that a crash cut short."""
-        data = self.path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            truncate_durable(self.path, whole)
+    def _mend(self) -> int:
+        """Cut off an end that a crash cut short; return the size."""
+        size = self.path.stat().st_size
+        start = max(0, size - _TAIL)
+        if not (whole := _whole(self._bytes(start))):  # nothing but a torn end
+            start, whole = 0, _whole(self._bytes(0))
+        if start + whole < size:
+            truncate_durable(self.path, start + whole)
+        return start + whole
 
     def mirror(self, target: Path) -> None:
         """Bring a copy of this log up to date, durably.
@@ -89,15 +104,31 @@ class HashLog:
             OSError: it can't be written.
             StoreCorrupt: what is there is no copy of this log.
         """
-        data = self.path.read_bytes()
-        data = data[: data.rfind(b"\n") + 1]
-        there = target.read_bytes() if target.exists() else b""
-        if not data.startswith(there):
-            raise StoreCorrupt(f"{target.name} is not a copy of this memory's tombstones")
+        size = self._mend()
         if not target.exists():
-            write_durable(target, data)
-        elif len(there) < len(data):
-            append_durable(target, data[len(there) :])
+            write_durable(target, self._bytes(0, size))
+        else:
+            there = target.stat().st_size
+            if self._mirrored.get(target) != there:
+                there = self._checked(target)
+            if there < size:
+                append_durable(target, self._bytes(there, size))
+        self._mirrored[target] = size
+
+    def _checked(self, target: Path) -> int:
+        """Compare a copy with this log, and cut off its torn end; return the size."""
+        data = target.read_bytes()
+        whole = _whole(data)
+        if data[:whole] != self._bytes(0, whole):
+            raise StoreCorrupt(f"{target.name} is not a copy of this memory's tombstones")
+        if whole < len(data):
+            truncate_durable(target, whole)
+        return whole
+
+
+def _whole(data: bytes) -> int:
+    """Return the size of the whole lines; a crash may leave part of one, or zeros, behind them."""
+    return data.rfind(b"\n", 0, len(data.rstrip(b"\0"))) + 1
 
 
 def read_hashes(data: bytes, name: str) -> list[str]:
@@ -107,7 +138,7 @@ def read_hashes(data: bytes, name: str) -> list[str]:
         StoreCorrupt: a line is none.
     """
     try:
-        found = [json.loads(line)["hash"] for line in data[: data.rfind(b"\n") + 1].splitlines()]
+        found = [json.loads(line)["hash"] for line in data[: _whole(data)].splitlines()]
     except (ValueError, KeyError, TypeError):
         found = [None]
     if not all(isinstance(one, str) and len(one) == 64 for one in found):

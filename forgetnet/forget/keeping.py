@@ -152,7 +152,7 @@ class Keeps:
                 office.marks.end(name)
             except OSError as error:
                 stands = name in {mark.name for mark in office.marks.all()}
-                what = "it still stands" if stands else "it is lifted, and may still stand after a crash"
+                what = "it still stands" if stands else "it is lifted, and a crash may undo that"
                 raise StoreError(f"can't lift {name}: {error.strerror}; {what}") from error
             return settle(office)
 
