@@ -182,7 +182,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("data", type=Path, help="a folder with a folder for each set")
     parser.add_argument("--encoder", default="minilm")
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--sets", nargs="*", choices=SETS, default=list(SETS))
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000, 500_000])
     parser.add_argument("--markdown", type=Path, help="a page that the table is put into")
     options = parser.parse_args(arguments)
@@ -194,12 +194,17 @@ def main(arguments: Sequence[str]) -> int:
         good &= same
         for row in found:
             tell(" | ".join(row))
-    costs = table(COSTS, [weigh(n) for n in options.rows])
-    text = f"{table(HEAD, rows)}\n\n{costs}\n\n{machine(PACKAGES)}"
-    print(text)
-    if options.markdown:
-        command = f"`python benchmarks/words.py DATA --encoder {options.encoder}`"
-        put(options.markdown, "words.py", f"{command}\n\n{text}")
+    costs = [weigh(n) for n in options.rows]
+    tables = {
+        f"DATA --encoder {options.encoder} --rows": table(HEAD, rows) if rows else "",
+        "DATA --sets": table(COSTS, costs) if costs else "",
+    }
+    for given, shown in tables.items():
+        text = f"`python benchmarks/words.py {given}`\n\n{shown}\n\n{machine(PACKAGES)}"
+        if shown:
+            print(text)
+        if shown and options.markdown:
+            put(options.markdown, f"words.py {given.rpartition(' ')[2]}", text)
     return int(not good)
 
 

@@ -60,7 +60,8 @@ def test_every_mode_is_measured_and_held_to_its_twin(module, data, capsys):
     shown = capsys.readouterr().out
     assert shown.count("medline, 4 records, 2 queries") == shown.count(" yes |") == 3
     assert "| 500 |" in shown
-    assert shown.strip() in (data / "page.md").read_text()
+    page = (data / "page.md").read_text()
+    assert all(line in page for line in shown.splitlines() if line.startswith("|"))
 
 
 def test_an_answer_that_remembers_is_seen(module, data, monkeypatch, capsys):
