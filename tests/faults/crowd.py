@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ class Asker:
             batch = int(self._board.latest[0])
         n = int(self._board.first[batch]) + self._chance.randrange(max(1, self._board.size[batch]))
         often = [self.near, self.near, self.of, self.under, self.one, self.one, self.bits]
-        question = self._chance.choice([*often, self.many, self.all_of, self.figures])
+        question = self._chance.choice([*often, self.said, self.many, self.all_of, self.figures])
         question(n, batch)
 
     # -- questions
@@ -155,6 +156,12 @@ class Asker:
         hits = self._memory.search(asked, k=400, under=f"t{batch % 5}/b{batch}")
         self._hits(began, asked, hits)
         self._together(began, batch, len(hits), searched=True)
+
+    def said(self, n: int, batch: int) -> None:
+        mode: Literal["text", "hybrid"] = self._chance.choice(["text", "hybrid"])
+        began = time.monotonic_ns()
+        hits = self._memory.search(text_of(n, 0, batch), k=8, mode=mode)
+        self._found(began, hits)
 
     def one(self, n: int, batch: int) -> None:
         began = time.monotonic_ns()
@@ -204,8 +211,8 @@ class Asker:
         assert not over or over >= began, late
         return n, version
 
-    def _hits(self, began: int, asked: np.ndarray, hits: Sequence[Hit]) -> None:
-        wide = asked.astype(np.float64)
+    def _found(self, began: int, hits: Sequence[Hit]) -> None:
+        """Every hit is whole, and may be found."""
         for hit in hits:
             n, _ = self._checked(began, hit)
             batch = int((hit.subject or "")[1:])
@@ -213,9 +220,17 @@ class Asker:
             assert not never, f"{hit.id}: found, and was hidden before it came"
             hidden, showing = self._board.hidden[batch], self._board.showing[batch]
             assert not hidden or hidden >= began or showing, f"{hit.id}: hidden, and found"
+
+    def _hits(self, began: int, asked: np.ndarray, hits: Sequence[Hit]) -> None:
+        """Every hit may be found, and its distance is that of its text."""
+        self._found(began, hits)
+        wide = asked.astype(np.float64)
+        for hit in hits:
+            assert hit.distance is not None
             exact = 1.0 - float((self._vector(hit.text or "").astype(np.float64) * wide).sum())
             assert abs(hit.distance - exact) < 1e-9, f"{hit.id}: the distance of another text"
-        assert [(h.distance, h.id) for h in hits] == sorted((h.distance, h.id) for h in hits)
+        order = [(hit.distance, hit.id) for hit in hits]
+        assert order == sorted(order)
 
     def _present(self, began: int, n: int, there: Iterable[tuple[int, int]]) -> None:
         """What was acknowledged before, and isn't leaving, is there."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from forgetnet import Held, Memory, Receipt, Record, restore
+from forgetnet import Held, InvalidRecord, Memory, Receipt, Record, restore
 from forgetnet.archive import read_archive
 from forgetnet.audit.layout import check_layout
 from forgetnet.ledger import Ledger
@@ -55,7 +55,7 @@ class Life:
     number: int = 0
 
     def open(self) -> Memory:
-        return Memory.open(self.root / "kb", **OPTIONS)
+        return Memory.open(self.root / "kb", suppress="refuse", **OPTIONS)
 
     def go_on(self, memory: Memory) -> Memory:
         """Do one thing at random; return the memory, which may have been reopened."""
@@ -182,6 +182,9 @@ class Life:
         assert found == set(self.live) - unseen - self.owed
         kb = self.root / "kb"
         assert not check_layout(kb) and not list((kb / "journal").iterdir())
+        for i, _ in self.erased[-2:]:
+            with pytest.raises(InvalidRecord, match="forgotten"):
+                memory.add("some other words", ids=i)
         ledger = Ledger(kb / "ledger.jsonl", read_only=True)
         for name in self.receipts:
             receipt = Receipt.load(kb / "receipts" / f"{name}.json")
