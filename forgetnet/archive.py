@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from forgetnet.encode.contract import progress_bar
 from forgetnet.errors import StoreCorrupt
-from forgetnet.files import shred_tree, sync_dir, sync_inside
+from forgetnet.files import claim, shred, shred_abandoned, sync_dir, sync_inside
 from forgetnet.home import PARTS
 
 __all__ = ["FORMAT", "SUFFIX", "Archive", "read_archive", "unpack", "write_archive"]
@@ -84,9 +84,12 @@ def write_archive(root: Path, target: Path, facts: Mapping[str, Any], *, progres
 
     Nothing below ``root`` may change meanwhile.
 
+    What an earlier call left beside it that was killed is shredded.
+
     Raises:
         OSError: the disk is full, or a file can't be read; nothing is left behind.
     """
+    shred_abandoned(target.parent.glob(f".*{SUFFIX}.*.tmp"))
     parts = list(_parts(root))
     size = sum(path.stat().st_size for _, path in parts)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
@@ -98,6 +101,7 @@ def write_archive(root: Path, target: Path, facts: Mapping[str, Any], *, progres
             os.fdopen(fd, "wb") as file,
             progress_bar(size, shown=progress, told="Backing up") as step,
         ):
+            claim(fd)
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
                 for name, path in parts:
                     hashes[name] = _add(tar, name, path, step)
@@ -111,7 +115,7 @@ def write_archive(root: Path, target: Path, facts: Mapping[str, Any], *, progres
     finally:
         if not done:
             with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                shred(temporary)
     sync_dir(target.parent)
 
 
@@ -158,14 +162,12 @@ def _is_safe(name: str) -> bool:
 
 
 def unpack(archive: Archive, to: Path, *, progress: bool) -> None:
-    """Write the files of an archive into the new folder ``to``, durably, each checked.
+    """Write the files of an archive into the empty folder ``to``, durably, each checked.
 
     Raises:
-        OSError: the folder can't be written; what was written is gone again.
-        StoreCorrupt: a byte isn't what was backed up; likewise.
+        OSError: the folder can't be written.
+        StoreCorrupt: a byte isn't what was backed up.
     """
-    to.mkdir(mode=0o700)
-    done = False
     try:
         with (
             tarfile.open(archive.path, "r:") as tar,
@@ -180,13 +182,8 @@ def unpack(archive: Archive, to: Path, *, progress: bool) -> None:
         for name in ("journal", "receipts", "store/pieces", "store/tails"):
             (to / name).mkdir(parents=True, exist_ok=True)
         sync_inside(to)
-        done = True
     except tarfile.TarError as error:
         raise StoreCorrupt(f"{archive.path} is not a whole backup of a memory") from error
-    finally:
-        if not done:
-            with contextlib.suppress(OSError):
-                shred_tree(to)
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, step: Step) -> str:

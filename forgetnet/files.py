@@ -9,30 +9,74 @@ file call can reach.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
+
+from forgetnet.errors import StoreError
 
 __all__ = [
     "append_durable",
+    "check_trusted",
+    "claim",
     "make_dir",
+    "rewrite_durable",
     "shred",
+    "shred_abandoned",
     "shred_tree",
     "sync_dir",
     "sync_inside",
     "truncate_durable",
+    "trust",
     "write_durable",
 ]
 
 _ZEROS = bytes(1 << 20)
 _HEAD = 4096
+_doubtful: set[Path] = set()
+"""What an fsync failed on in this process, until it is opened anew."""
+
+
+def _sync(fd: int, path: Path) -> None:
+    """Fsync, once: after a failure the kernel may take pages for clean that never were written.
+
+    So a second fsync may succeed and mean nothing (Rebello et al. 2020, "Can applications recover
+    from fsync failures?").
+    """
+    try:
+        os.fsync(fd)
+    except OSError:
+        _doubtful.add(path.absolute())
+        raise
+
+
+def check_trusted(root: Path) -> None:
+    """Refuse to go on where an fsync has failed on anything in the folder ``root``.
+
+    Raises:
+        StoreError: one has, and the folder wasn't opened anew since.
+    """
+    if any(path.is_relative_to(root.absolute()) for path in _doubtful):
+        raise StoreError(
+            f"an fsync failed in {root}, so nobody knows what its disk holds; close it, and open "
+            "it again"
+        )
+
+
+def trust(root: Path) -> None:
+    """Forget fsyncs that failed in ``root``: it is being opened, and read, anew."""
+    for path in list(_doubtful):
+        if path.is_relative_to(root.absolute()):
+            _doubtful.discard(path)
 
 
 def sync_dir(path: Path) -> None:
     """Make the entries of directory ``path`` durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(fd)
+        _sync(fd, path)
     finally:
         os.close(fd)
 
@@ -70,7 +114,7 @@ def write_durable(path: Path, data: bytes, mode: int = 0o600) -> None:
     try:
         try:
             _write_all(fd, data)
-            os.fsync(fd)
+            _sync(fd, temporary)
         finally:
             os.close(fd)
         temporary.replace(path)
@@ -86,8 +130,8 @@ def append_durable(path: Path, data: bytes, mode: int = 0o600) -> int:
     """Append ``data`` to ``path`` durably and return the file's size before.
 
     Raises:
-        OSError: the file is cut back to that size where the disk allows; what a torn end would
-            mean is the caller's to know.
+        OSError: the file is cut back to that size where the disk allows, but left as it is after
+            an fsync that failed; what a torn end would mean is the caller's to know.
     """
     created = not path.exists()
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, mode)
@@ -95,12 +139,12 @@ def append_durable(path: Path, data: bytes, mode: int = 0o600) -> int:
         before = os.fstat(fd).st_size
         try:
             _write_all(fd, data)
-            os.fsync(fd)
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(fd, before)
-                os.fsync(fd)
+                _sync(fd, path)
             raise
+        _sync(fd, path)
     finally:
         os.close(fd)
     if created:
@@ -117,19 +161,37 @@ def truncate_durable(path: Path, size: int) -> None:
     fd = os.open(path, os.O_WRONLY)
     try:
         end = os.fstat(fd).st_size
-        _zero(fd, size, min(size + _HEAD, end))
-        _zero(fd, size + _HEAD, end)
+        _zero(fd, path, size, min(size + _HEAD, end))
+        _zero(fd, path, size + _HEAD, end)
         os.ftruncate(fd, size)
-        os.fsync(fd)
+        _sync(fd, path)
     finally:
         os.close(fd)
 
 
-def _zero(fd: int, start: int, end: int) -> None:
+def rewrite_durable(path: Path, start: int) -> None:
+    """Write what lies behind ``start`` in ``path`` once more, the same bytes, durably.
+
+    A crash may have left them unsynced, and after an fsync that failed another one does nothing
+    for pages that nobody wrote to since.
+    """
+    fd = os.open(path, os.O_RDWR)
+    try:
+        position, end = start, os.fstat(fd).st_size
+        while position < end:
+            data = os.pread(fd, min(len(_ZEROS), end - position), position)
+            position += os.pwrite(fd, data, position)
+        _sync(fd, path)
+    finally:
+        os.close(fd)
+    sync_dir(path.parent)
+
+
+def _zero(fd: int, path: Path, start: int, end: int) -> None:
     position = start
     while position < end:
         position += os.pwrite(fd, _ZEROS[: min(len(_ZEROS), end - position)], position)
-    os.fsync(fd)
+    _sync(fd, path)
 
 
 def shred(path: Path) -> None:
@@ -146,7 +208,7 @@ def _erase(path: Path) -> bool:
         if not path.is_symlink():
             fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
             try:
-                _zero(fd, 0, os.fstat(fd).st_size)
+                _zero(fd, path, 0, os.fstat(fd).st_size)
             finally:
                 os.close(fd)
         path.unlink()
@@ -171,13 +233,34 @@ def shred_tree(root: Path) -> None:
     sync_dir(root.parent)
 
 
+def claim(fd: int) -> None:
+    """Mark the open file or folder ``fd`` as somebody's until it is closed, be it by a kill.
+
+    Raises:
+        BlockingIOError: it is somebody else's.
+    """
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def shred_abandoned(paths: Iterable[Path]) -> None:
+    """Shred files and folders whose makers claimed them and have ended since."""
+    for path in paths:
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                claim(fd)
+                shred_tree(path)
+            finally:
+                os.close(fd)
+
+
 def sync_inside(root: Path) -> None:
     """Fsync every file and folder below ``root``, and ``root``, but not the folder it lies in."""
     for folder, _, names in os.walk(root, topdown=False):
         for name in names:
             fd = os.open(Path(folder) / name, os.O_RDONLY)
             try:
-                os.fsync(fd)
+                _sync(fd, Path(folder) / name)
             finally:
                 os.close(fd)
         sync_dir(Path(folder))

@@ -132,6 +132,8 @@ def sweep_torn(root: Path) -> None:
             for path in sorted(folder.iterdir()) if folder.is_dir() else ():
                 if _TORN.fullmatch(path.name) and (path.is_symlink() or path.is_file()):
                     _remove_torn(path)
+            if folder.is_dir():  # what stands in it counts from now on
+                sync_dir(folder)
     except OSError as error:
         raise StoreError(
             f"can't remove what a write left in {root}: {error.strerror}; make it writable"

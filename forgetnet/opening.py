@@ -13,7 +13,7 @@ from pathlib import Path
 
 from forgetnet.encode import Encoder, resolve_encoder
 from forgetnet.errors import StoreError
-from forgetnet.files import write_durable
+from forgetnet.files import trust, write_durable
 from forgetnet.forget.backups import Backups
 from forgetnet.forget.keys import derive_salt, derive_signer, derive_tombstones, key_id, public_pem
 from forgetnet.forget.marks import Marks
@@ -109,6 +109,7 @@ def open_parts(url: str, encoder: str | Encoder | None, key: Key, *, readonly: b
     done = False
     try:
         if not readonly:
+            trust(root)
             sweep_torn(root)
         if new and (settings := load_settings(root)):
             # Another process made it before the lock was ours: it decides, as for any old memory.

@@ -7,6 +7,8 @@ nothing of how backups are written.
 from __future__ import annotations
 
 import contextlib
+import glob
+import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgetnet.archive import Archive, read_archive, unpack
 from forgetnet.errors import ForgetIncomplete, StoreCorrupt, StoreError
-from forgetnet.files import make_dir, shred_tree, sync_dir
+from forgetnet.files import claim, make_dir, shred_abandoned, shred_tree, sync_dir
 from forgetnet.forget.backups import tombstones_in
 from forgetnet.forget.marks import Kind, Mark
 from forgetnet.forget.office import Office
@@ -88,6 +90,7 @@ def restore(
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.restoring")
     try:
         make_dir(target.parent)
+        shred_abandoned(target.parent.glob(f".{glob.escape(target.name)}.*.restoring"))
         with _removed(temporary) as kept:
             unpack(archive, temporary, progress=progress)
             receipt, records = _forget_again(archive, temporary, since, places[0], options)
@@ -103,14 +106,18 @@ def restore(
 
 @contextlib.contextmanager
 def _removed(temporary: Path) -> Iterator[list[Path]]:
-    """Shred a folder at the end, unless something was put into the list."""
+    """Make a folder and claim it; shred it at the end, unless something was put into the list."""
     kept: list[Path] = []
+    temporary.mkdir(mode=0o700)
+    fd = os.open(temporary, os.O_RDONLY)
     try:
+        claim(fd)
         yield kept
     finally:
         if not kept:
             with contextlib.suppress(OSError):
                 shred_tree(temporary)
+        os.close(fd)
 
 
 def _since(archive: Archive, places: Sequence[Path]) -> set[str]:

@@ -17,6 +17,7 @@ from typing import Any
 from forgetnet.component import Component as Part
 from forgetnet.component import Influence
 from forgetnet.errors import ForgetIncomplete, ForgetNetError, StoreError
+from forgetnet.files import check_trusted
 from forgetnet.forget.held import allowed, broken, kept
 from forgetnet.forget.journal import Entry
 from forgetnet.forget.marks import Kind, Mark
@@ -160,6 +161,8 @@ def settle(office: Office) -> list[Receipt]:
     """
     if office.readonly:
         raise StoreError(f"{office.root} was opened with readonly=True; open it for writing")
+    if office.root is not None:
+        check_trusted(office.root)
     if not office.owes[0]:
         return []
     office.marks.sweep()

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from forgetnet.errors import StoreCorrupt
-from forgetnet.files import append_durable, truncate_durable, write_durable
+from forgetnet.files import append_durable, shred, truncate_durable, write_durable
 
 __all__ = ["HashLog", "keyed_hash", "read_hashes"]
 
@@ -106,6 +106,8 @@ class HashLog:
         """
         size = self._mend()
         if not target.exists():
+            for torn in target.parent.glob(f".{target.name}.*.tmp"):
+                shred(torn)
             write_durable(target, self._bytes(0, size))
         else:
             there = target.stat().st_size

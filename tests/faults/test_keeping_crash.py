@@ -17,8 +17,8 @@ from tests.forget.test_keeping import ROWS, answers, filled, holding, open_, twi
 def story(path: Path, at: int, *, after: bool) -> bool:
     """Hold, forget, lift, with a power cut at the n-th durable step; tell whether it came."""
     cut = False
+    memory = open_(path)
     with contextlib.suppress(PowerCutError), failing(at, PowerCutError, after=after) as calls:
-        memory = open_(path)
         try:
             hold = memory.hold(ids="a2", reason="case 10")
             memory.forget(subject="ann")

@@ -187,7 +187,7 @@ def test_any_history_ends_as_if_what_is_gone_had_never_been(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(engine, "_LARGE", 16)
-    monkeypatch.setattr(engine, "_TAIL_BYTES", 6_000)
+    monkeypatch.setattr("forgetnet_stores.lance.fold._TAIL_BYTES", 6_000)
     StoreMachine.TestCase.settings = settings(
         max_examples=12,
         stateful_step_count=25,

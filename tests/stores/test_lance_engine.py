@@ -95,7 +95,7 @@ def test_a_tail_that_grew_too_long_is_folded_in(
 def test_a_tail_of_too_many_frames_is_folded_in(
     store: LanceStore, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forgetnet_stores.lance.engine._TAIL_FRAMES", 10)
+    monkeypatch.setattr("forgetnet_stores.lance.fold._TAIL_FRAMES", 10)
     for i in range(6):
         fill(store, [record(f"r{i}", subject="only one")], seed=i)
     store.close()
@@ -112,7 +112,7 @@ def test_a_tail_of_too_many_frames_is_folded_in(
 def test_thousands_of_single_adds_leave_no_heap_of_files(
     store: LanceStore, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forgetnet_stores.lance.engine._TAIL_BYTES", 20_000)
+    monkeypatch.setattr("forgetnet_stores.lance.fold._TAIL_BYTES", 20_000)
     for i in range(400):
         fill(store, [record(f"r{i}", subject=f"s{i % 50}")], seed=i)
     leaves = len(store._state.manifest.leaves)

@@ -31,9 +31,10 @@ __all__ = [
     "Lock",
     "Manifest",
     "Pulse",
+    "orphans",
     "prepare",
     "read_manifest",
-    "remove_orphans",
+    "remove",
 ]
 
 FORMAT = 1
@@ -206,22 +207,24 @@ def read_manifest(root: Path) -> bytes:
         ) from error
 
 
-def remove_orphans(root: Path, names: set[str]) -> int:
-    """Shred pieces and tails that no leaf names: what a crash left behind."""
-    removed = 0
-    for folder, suffix in (("pieces", ".lance"), ("tails", ".tail")):
-        for path in sorted((root / folder).iterdir()):
-            if path.suffix == suffix and path.stem in names:
-                continue
-            removed += 1
-            if path.is_dir() and not path.is_symlink():
-                shred_tree(path)
-            else:
-                shred(path)
-    for path in root.glob(TEMPORARY):
-        shred(path)
-        removed += 1
-    return removed
+def orphans(root: Path, names: set[str]) -> list[Path]:
+    """List pieces and tails that no leaf names, and torn manifests: what a crash left behind."""
+    found = [
+        path
+        for folder, suffix in (("pieces", ".lance"), ("tails", ".tail"))
+        for path in sorted((root / folder).iterdir())
+        if path.suffix != suffix or path.stem not in names
+    ]
+    return found + sorted(root.glob(TEMPORARY))
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Shred files and folders."""
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            shred_tree(path)
+        else:
+            shred(path)
 
 
 class Lock:

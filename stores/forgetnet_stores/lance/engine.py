@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from forgetnet.errors import StoreCorrupt, StoreError
-from forgetnet.files import append_durable, truncate_durable
+from forgetnet.files import append_durable, check_trusted, truncate_durable, trust
 from forgetnet.filters import Filter
 from forgetnet.record import Record
 from forgetnet.shards import regions
@@ -26,7 +26,7 @@ from forgetnet.store import Capabilities, Cone, Floats, Purged, Query, StoreConf
 from forgetnet.table import check_batch
 from forgetnet_stores.lance.catalogue import Leaf, Manifest, Pulse, prepare
 from forgetnet_stores.lance.columns import Rows, dead_batch
-from forgetnet_stores.lance.fold import Batch, fold, sweep
+from forgetnet_stores.lance.fold import Batch, fold, is_full, overflows, sweep
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.native import native_cone, native_search
 from forgetnet_stores.lance.pieces import piece_path
@@ -36,8 +36,6 @@ from forgetnet_stores.lance.tail import encode_frame
 
 __all__ = ["LanceStore"]
 
-_TAIL_BYTES = 4 << 20
-_TAIL_FRAMES = 256
 _LARGE = 256
 _Answer = TypeVar("_Answer")
 
@@ -63,6 +61,8 @@ class LanceStore:
                 f"{getattr(error, 'strerror', None) or error}; name a folder that can be written"
             ) from error
         self._readonly = config.readonly
+        if not config.readonly:
+            trust(self._root)
         self._state = State(self._root, config)
         self._pulse: Pulse | None = None
         self._broken = False
@@ -94,6 +94,8 @@ class LanceStore:
             )
         if self._readonly:
             self._state.refresh(self._pulse)
+        else:
+            check_trusted(self._root)
         return self._state
 
     def _writable(self) -> State:
@@ -137,7 +139,7 @@ class LanceStore:
                 return
             self._append(self._dead(swap.old), swap)
             cap = state.manifest.cap
-            full = [p for p in swap.groups if _is_full(state.manifest.leaves[p], cap)]
+            full = [p for p in swap.groups if is_full(state.manifest.leaves[p], cap)]
             if full:
                 # The rows are durable in the tails already; a full disk only puts this off.
                 with contextlib.suppress(OSError):
@@ -153,7 +155,7 @@ class LanceStore:
             leaf, come = manifest.leaves.get(prefix), len(group.positions)
             if leaf is not None:
                 keys = len(leaf.keys.keys() | set(group.keys))
-                if not _overflows(leaf, manifest.cap, come, keys, 4 * come * manifest.dim):
+                if not overflows(leaf, manifest.cap, come, keys, 4 * come * manifest.dim):
                     spared += len(leaf.members) + come
         return len(swap.rows) >= _LARGE and 2 * spared <= len(swap.rows)
 
@@ -215,6 +217,7 @@ class LanceStore:
 
     def _take_back(self, sizes: Mapping[str, int]) -> None:
         """Cut tails back to what they were before a batch that failed."""
+        check_trusted(self._root)  # or leave them as they are, for the next opening
         try:
             for prefix, size in sizes.items():
                 path = tail_path(self._root, self._state.manifest.leaves[prefix].name)
@@ -370,6 +373,7 @@ class LanceStore:
         if self._sealable():
             # So that what is in the tails is known to be whole, and can't pass for torn.
             with contextlib.suppress(OSError, StoreError):
+                check_trusted(self._root)
                 self._commit(self._state.manifest)
         self._state.crew.dismiss()
         self._state = State(self._root, self._state.config)
@@ -385,16 +389,3 @@ class LanceStore:
         if self._pulse is None or self._broken or self._lock is None or not self._lock.is_ours():
             return False
         return self._state.manifest.sequence > self._sealed
-
-
-def _is_full(leaf: Leaf, cap: int) -> bool:
-    # One person's leaf may be large: what a fold writes must be paid for by what has come.
-    many = leaf.frames > max(_TAIL_FRAMES, leaf.rows // 64)
-    return many or _overflows(leaf, cap, 0, len(leaf.keys), 0)
-
-
-def _overflows(leaf: Leaf, cap: int, come: int, keys: int, size: int) -> bool:
-    """Tell whether a leaf is to be laid out anew if rows of so many bytes come into its tail."""
-    if leaf.tail_bytes + size > max(_TAIL_BYTES, leaf.piece_bytes):
-        return True
-    return len(leaf.members) + come > cap and keys > 1

@@ -30,7 +30,10 @@ from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.pieces import piece_path, write_piece
 from forgetnet_stores.lance.state import State
 
-__all__ = ["Batch", "fold", "sweep"]
+__all__ = ["Batch", "fold", "is_full", "overflows", "sweep"]
+
+_TAIL_BYTES = 4 << 20
+_TAIL_FRAMES = 256
 
 Ints = npt.NDArray[np.int64]
 
@@ -204,3 +207,17 @@ def _lay_out(node: str, old: Sequence[Leaf], cap: int) -> list[Leaf]:
         for i, key in leaf.members.items():
             homes[key][i] = key
     return list(found.values())
+
+
+def is_full(leaf: Leaf, cap: int) -> bool:
+    """Tell whether a leaf is to be laid out anew."""
+    # One person's leaf may be large: what a fold writes must be paid for by what has come.
+    many = leaf.frames > max(_TAIL_FRAMES, leaf.rows // 64)
+    return many or overflows(leaf, cap, 0, len(leaf.keys), 0)
+
+
+def overflows(leaf: Leaf, cap: int, come: int, keys: int, size: int) -> bool:
+    """Tell whether a leaf is to be laid out anew if rows of so many bytes come into its tail."""
+    if leaf.tail_bytes + size > max(_TAIL_BYTES, leaf.piece_bytes):
+        return True
+    return len(leaf.members) + come > cap and keys > 1

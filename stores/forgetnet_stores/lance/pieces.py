@@ -7,6 +7,7 @@ that names what was deleted. LanceDB opens the folder of pieces as a database.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from forgetnet_stores.lance.columns import Rows, from_arrow
 __all__ = ["piece_path", "read_piece", "write_piece"]
 
 
+_SUFFIXES = {".lance", ".manifest", ".json", ".txn"}
 _BATCH_ROWS = 8192
 _BATCH_BYTES = 256 << 20
 
@@ -48,10 +50,36 @@ def write_piece(path: Path, table: pa.Table) -> tuple[str, int]:
     """Write a table of rows, in canonical order, to a new piece; return its digest and its size.
 
     The piece is durable but for its entry in the folder of pieces.
+
+    Raises:
+        OSError: it can't be written whole.
     """
     lance.write_dataset(table, str(path), mode="create", max_rows_per_file=max(len(table), 1))
+    _check_whole(path, len(table))
     sync_inside(path)
     return _digest(path), sum(file.stat().st_size for _, file in _files(path))
+
+
+def _check_whole(path: Path, rows: int) -> None:
+    """Compare what Lance says that it wrote with what is there.
+
+    It says nothing of a write that fails in the background: the file is only too short then. Nor
+    of a second name of a file that it couldn't remove.
+
+    Raises:
+        OSError: some of it is missing, or too much is there.
+    """
+    try:
+        dataset = lance.dataset(str(path))
+        files = [file for part in dataset.get_fragments() for file in part.data_files()]
+        whole = dataset.count_rows() == rows and all(
+            file.file_size_bytes == (path / "data" / file.path).stat().st_size for file in files
+        )
+        whole = whole and all(file.suffix in _SUFFIXES for _, file in _files(path))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise OSError(errno.EIO, f"a piece can't be read back: {error}", str(path)) from error
+    if not whole:
+        raise OSError(errno.EIO, "a piece was not written whole", str(path))
 
 
 def read_piece(path: Path, dim: int, digest: str) -> Rows:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from forgetnet.errors import StoreCorrupt, StoreError
+from forgetnet.files import rewrite_durable, sync_dir
 from forgetnet.record import Record
 from forgetnet.shards import find, internal, shard_key
 from forgetnet.store import StoreConfig
@@ -21,8 +22,9 @@ from forgetnet_stores.lance.catalogue import (
     Leaf,
     Manifest,
     Pulse,
+    orphans,
     read_manifest,
-    remove_orphans,
+    remove,
 )
 from forgetnet_stores.lance.columns import Rows
 from forgetnet_stores.lance.crew import Crew
@@ -87,18 +89,41 @@ class State:
         """
         manifest = self._decode(read_manifest(self.root))
         sealed = manifest.sequence
+        sizes = {leaf.name: leaf.tail_bytes for leaf in manifest.leaves.values()}
         readings = self._look(manifest)
         manifest.sequence = settled(self.root, manifest, readings)
         self._apply(manifest, readings)
         # Only now that all is known to be there may anything go.
         cut_tails(self.root, readings, manifest.sequence)
-        remove_orphans(self.root, {leaf.name for leaf in manifest.leaves.values()})
+        sealed = self._make_sure(manifest, sizes, sealed)
         # A leaf whose first batch never came; the next manifest forgets it.
         empty = [p for p, leaf in manifest.leaves.items() if not leaf.rows and not leaf.tail_bytes]
         for prefix in empty:
             self.leftovers.append(manifest.leaves.pop(prefix).name)
         self.replace(manifest)
         return sealed
+
+    def _make_sure(self, manifest: Manifest, sizes: Mapping[str, int], sealed: int) -> int:
+        """Make durable what counts from now on, then remove what doesn't.
+
+        A crash may have come between a write and its fsync: what is read then is in memory alone,
+        and a manifest that a power failure takes back needs the files of its own time.
+        """
+        sync_dir(self.root)
+        grown = {leaf.name for leaf in manifest.leaves.values()
+                 if leaf.tail_bytes > sizes[leaf.name]}  # fmt: skip
+        for name in sorted(grown):
+            rewrite_durable(tail_path(self.root, name), sizes[name])
+        stale = orphans(self.root, {leaf.name for leaf in manifest.leaves.values()})
+        if not stale and not grown:
+            return sealed
+        try:
+            manifest.save(self.root)
+        except OSError:  # no room: they are shredded with the next purge
+            self.leftovers += sorted({path.stem for path in stale if path.parent != self.root})
+            return sealed
+        remove(stale)
+        return manifest.sequence
 
     def replace(self, manifest: Manifest) -> None:
         """Take another manifest for the present one."""

@@ -1,0 +1,172 @@
+"""After a power cut in any state that un-fsynced data may leave, nothing acknowledged is undone.
+
+``python -m tests.faults.test_simulator`` goes through every state and prints how many there were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from forgetnet_stores.lance import catalogue
+from tests.faults import story
+from tests.faults.simulate import KilledError, Recorder, State, states
+from tests.faults.story import OPERATIONS, Operation
+
+SHARED = Path("/dev/shm")
+ONE = ("add", "split", "forget", "hold, forget, lift", "forget, backed up", "backup")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder in memory where there is one: nothing is asked of the disk here."""
+    with tempfile.TemporaryDirectory(dir=SHARED if SHARED.is_dir() else None) as found:
+        yield Path(found).resolve()
+
+
+class Simulator:
+    """Records operations in a folder and lays out what power cuts leave of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "root"
+        self._folder = folder
+
+    def _begin(self, operation: Operation) -> Recorder:
+        kept = self._folder / operation.template
+        shutil.rmtree(self.root, ignore_errors=True)
+        if not kept.exists():
+            story.make(operation.template, self.root)
+            self.root.rename(kept)
+        shutil.copytree(kept, self.root)
+        return Recorder(self.root)
+
+    def record(self, operation: Operation) -> Recorder:
+        """Record an operation from its beginning to its end."""
+        recorder = self._begin(operation)
+        with recorder.at_work():
+            story.play(operation, self.root, recorder.told)
+        return recorder
+
+    def killed(self, operation: Operation, at: int) -> tuple[Recorder, int]:
+        """Record an operation that is killed before a change, and the recovery from that.
+
+        The files stay as the killed process wrote them, though not all is on the disk yet. Returns
+        the record, and the change from which on the second process writes.
+        """
+        recorder = self._begin(operation)
+        recorder.kill_at = at
+        with _locks() as locks, recorder.at_work():
+            with contextlib.suppress(KilledError):
+                story.play(operation, self.root, recorder.told)
+            for lock in locks:
+                with contextlib.suppress(OSError):
+                    os.close(lock._fd)
+            recorder.revive()
+            start = len(recorder.ops)
+            story.open_(self.root / "kb").close()
+        return recorder, start
+
+    def judge(self, operation: Operation, state: State) -> list[str]:
+        """Lay out a state, open it, and say what is wrong."""
+        state.lay_out(self.root)
+        return story.judge(operation, self.root, state.done)
+
+
+@contextlib.contextmanager
+def _locks() -> Iterator[list[catalogue.Lock]]:
+    found: list[catalogue.Lock] = []
+    real = catalogue.Lock.__init__
+
+    def made(self: catalogue.Lock, path: Path) -> None:
+        real(self, path)
+        found.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalogue.Lock, "__init__", made)
+        yield found
+
+
+def twice(simulator: Simulator, operation: Operation, kills: int) -> Iterator[tuple[int, State]]:
+    """Iterate over the states that a cut during or after the recovery from a kill may leave."""
+    plain = simulator.record(operation)
+    begin = next(i for i, op in enumerate(plain.ops) if op.kind == "begin") + 1
+    span = len(plain.ops) - begin
+    for n in range(min(kills, span)):
+        recorder, start = simulator.killed(operation, begin + n * span // min(kills, span))
+        for state in states(recorder, seed=n, start=start):
+            yield n, state
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_a_sample_of_power_cuts_undoes_nothing_and_claims_nothing(folder: Path, name: str) -> None:
+    simulator, operation = Simulator(folder), OPERATIONS[name]
+    found = list(states(simulator.record(operation)))
+    assert len(found) > 30
+    for state in random.Random(5).sample(found, 5):
+        assert simulator.judge(operation, state) == [], state
+
+
+@pytest.mark.parametrize("name", ["add", "forget"])
+def test_a_sample_of_power_cuts_after_a_kill_undoes_nothing(folder: Path, name: str) -> None:
+    simulator, operation = Simulator(folder), OPERATIONS[name]
+    found = [state for _, state in twice(simulator, operation, 2)]
+    for state in random.Random(6).sample(found, 6):
+        assert simulator.judge(operation, state) == [], state
+
+
+def test_a_cut_without_any_fsync_is_seen_to_be_wrong(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: where nothing is ever synced, what was acknowledged is lost."""
+    simulator, operation = Simulator(folder), OPERATIONS["delete"]
+    recorder = simulator.record(operation)
+    recorder.ops = [op for op in recorder.ops if op.kind not in {"sync", "syncdir"}]
+    acknowledged = [state for state in states(recorder) if state.done]
+    assert any(simulator.judge(operation, state) for state in acknowledged)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_many_power_cuts_undo_nothing_and_claim_nothing(folder: Path, name: str) -> None:
+    simulator, operation = Simulator(folder), OPERATIONS[name]
+    found = list(states(simulator.record(operation)))
+    for state in random.Random(7).sample(found, min(len(found), 40)):
+        assert simulator.judge(operation, state) == [], state
+
+
+def main(names: list[str]) -> int:
+    """Go through every state of these operations, or of all, and through recoveries from kills."""
+    say, bad, total = sys.stdout.write, 0, 0
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=SHARED if SHARED.is_dir() else None) as made:
+        simulator = Simulator(Path(made).resolve())
+        for name in names or OPERATIONS:
+            operation, wrong, sampled = OPERATIONS[name], 0, 0
+            first = list(states(simulator.record(operation)))
+            second = [state for _, state in twice(simulator, operation, 6)]
+            chosen = random.Random(8).sample(second, min(len(second), 150))
+            for state in [*first, *chosen]:
+                sampled += not state.whole
+                if reasons := simulator.judge(operation, state):
+                    wrong += 1
+                    say(f"VIOLATED {name} at {state.at}, {state.done} done: {reasons}\n"[:900])
+                    sys.stdout.flush()
+            say(f"{name:24}{len(first):6} states, {sampled} of them from samples; "
+                f"{len(chosen)} of {len(second)} after a kill; {wrong} violated\n")  # fmt: skip
+            sys.stdout.flush()
+            bad, total = bad + wrong, total + len(first) + len(chosen)
+    say(f"{total} states, {bad} violated, {time.monotonic() - began:.0f} s\n")
+    return bool(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
