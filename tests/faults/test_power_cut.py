@@ -12,13 +12,17 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from forgetnet import ForgetNetError, Memory, opening
+from forgetnet.audit.layout import check_layout
+from forgetnet.ledger import Ledger
 from forgetnet.store import StoreConfig
 from forgetnet_stores.lance import engine
 from tests.faults.life import Life
 from tests.faults.power import Plug, plugged
+from tests.model.house import DIM, opened, same, twin, world
 
 CUTS = int(os.environ.get("FORGETNET_CUTS", "30"))
 
@@ -101,3 +105,31 @@ def test_a_memory_that_was_just_made_outlives_a_power_cut(plug: Plug) -> None:
     with Memory.open(path) as memory:
         assert memory.public_key == public
         assert [record.id for record in memory.get_all()] == ["one"]
+
+
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 9))]
+)
+def test_what_a_model_forgot_outlives_a_power_cut(plug: Plug, seed: int) -> None:
+    plug.renew()
+    chance, seen = random.Random(seed), world(30, seed=seed)
+    kind = chance.choice(["sums", "slices", "torch", "tree"])
+    net = opened(plug.path / "kb", kind)
+    seen.learn(net, range(20))
+    gone, learnt = chance.sample([f"s{n}" for n in range(8)], 2), 20
+    receipts = [net.forget(subject=gone[0])]
+    if chance.random() < 0.5:
+        learnt = 30
+        seen.learn(net, [i for i in range(20, 30) if seen.subjects[i] != gone[0]])
+    receipts.append(net.forget(subject=gone[1]))
+    plug.cut(None if seed % 2 else seed)
+    with contextlib.suppress(OSError, ForgetNetError):
+        net.close()
+    net = opened(plug.path / "kb", kind)
+    rest = [i for i in seen.but(*gone) if i < learnt]
+    same(net, twin(seen, rest, kind), np.eye(5, DIM, dtype=np.float32))
+    net.close()
+    assert not check_layout(plug.path / "kb") and not list((plug.path / "kb/journal").iterdir())
+    ledger = Ledger(plug.path / "kb" / "ledger.jsonl", read_only=True)
+    for receipt in receipts:
+        assert receipt.status == "erased" and ledger.find(receipt.entry) is not None
