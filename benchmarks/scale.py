@@ -1,7 +1,7 @@
 """Searching and forgetting among many vectors, beside FAISS and hnswlib, in one run, as ratios.
 
     python benchmarks/scale.py [--rows 100000 1000000] [--texts PATH] [--cache FILE]
-                               [--markdown docs/benchmarks.md]
+                               [--hnswlib ROWS] [--markdown docs/benchmarks.md]
 
 Held-out queries, one at a time, k = 10, one thread; times of searches are processor time. With
 ``--texts`` the same on the texts of a folder, encoded by MiniLM: values of ``text`` in its .jsonl,
@@ -60,6 +60,7 @@ class Case:
     vectors: Floats
     asked: Floats
     groups: list[list[int]]
+    hnswlib: bool = False
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -74,8 +75,9 @@ class Ours:
         before = memory_bytes("VmRSS")
         places = np.zeros((len(rows), PLACE_DIM), np.float32)
         ids = [f"{i}" for i in rows.tolist()]
-        build = partial(self.index.add, ids, case.vectors[rows] if len(without) else case.vectors)
-        self.built = cost(partial(build, places))[1]
+        content = case.vectors[rows] if len(without) else case.vectors
+        self.index.add(ids, content, places)
+        self.built = cost(self.index.settle)[1]
         self.grown = memory_bytes("VmRSS") - before
 
     def search(self, vector: Floats, rung: Rung = DEFAULT) -> list[int]:
@@ -147,7 +149,7 @@ def compare(case: Case) -> Iterator[Row]:
     flat, scan, pivots = Flat(case.vectors), Ours(case, split=False), Ours(case, split=True)
     beside = ""
     hnsw = None
-    if has_hnsw():
+    if case.hnswlib:
         tell(f"{case.name}: build hnswlib")
         hnsw = Hnsw(case)
         beside = f"hnswlib {hnsw.built:,.0f} s"
@@ -291,12 +293,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000, MANY])
     parser.add_argument("--texts", type=Path, help="a folder of texts, to do the same with")
     parser.add_argument("--cache", type=Path, help="where the vectors of the texts are kept, .npy")
+    parser.add_argument(
+        "--hnswlib", type=int, default=MANY, help="hnswlib is built up to so many rows; it is slow"
+    )
     parser.add_argument("--markdown", type=Path, help="a page that the table is put into")
     options = parser.parse_args(arguments)
     cases = [partial(made_up, rows) for rows in sorted(options.rows)]
     rows: list[Row] = []
     for case in [*([partial(real, options.texts, options.cache)] if options.texts else []), *cases]:
-        for row in compare(case()):
+        found = case()
+        found.hnswlib = has_hnsw() and len(found) <= options.hnswlib
+        for row in compare(found):
             tell(" | ".join(row.cells()))
             rows.append(row)
         gc.collect()

@@ -141,6 +141,12 @@ class FlatIndex:
             out[mine] = self._blocks[block][offsets[mine]]
         return out
 
+    def rows(self, n: int, size: int) -> Iterator[tuple[int, Floats]]:
+        """Iterate over the first ``n`` rows, by ``size`` at most: first slot, and a view."""
+        for start, rows in self._rows():
+            for first in range(0, min(len(rows), n - start), size):
+                yield start + first, rows[first : min(first + size, n - start)]
+
     def _rows(self, first: int = 0) -> Iterator[tuple[int, Floats]]:
         """Iterate over the blocks from that of slot ``first`` on: first slot, and rows in use."""
         n = len(self._ids)

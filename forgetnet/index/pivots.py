@@ -60,7 +60,12 @@ class Coded:
         self._names: list[str] = []
         self._lists = np.zeros(0, np.int64)
         self._matrix = np.zeros((0, flat.dim), np.float32)
-        self.add(np.arange(len(flat)))
+        self._rows = 0
+
+    @property
+    def tier(self) -> str:
+        """Which way of searching this is for: ``scan`` or ``pivots``."""
+        return "pivots" if self.split else "scan"
 
     @property
     def pivots(self) -> int:
@@ -69,10 +74,13 @@ class Coded:
 
     # -- changes
 
-    def add(self, slots: Ints) -> None:
-        """Take in the last rows of the index, which came in one batch."""
-        start = len(self._flat) - len(slots)
-        self._reserve(len(self._flat))
+    def add(self) -> None:
+        """Take in the rows that came to the end of the index since the last time."""
+        start, self._rows = self._rows, len(self._flat)
+        slots = np.arange(start, self._rows)
+        if not len(slots):
+            return
+        self._reserve(self._rows)
         self._home[slots], self._near[slots] = _LONE, _NOWHERE
         if self.split:
             keys = [self._hash(i) for i in self._flat.names(slots)]
@@ -86,7 +94,7 @@ class Coded:
             self._put(part, sign_codes(content))
 
     def remove(self, slots: Ints) -> None:
-        """Take out rows, before the index removes them."""
+        """Take out rows, before the index removes them; none may be waiting to be added."""
         names = self._flat.names(slots) if self.split else []
         gone = self._leave([i for i in names if self._hash(i) < 2**64 // PIVOTS])
         self._take(slots)
@@ -97,6 +105,7 @@ class Coded:
         for part in _parts(np.arange(len(orphans))):
             self._choose(orphans[part], self._flat.content(orphans[part]))
         self._put(orphans, codes)
+        self._rows -= len(slots)
 
     def move(self, old: Ints, new: Ints) -> None:
         """Follow rows to other slots, after the index has moved them."""
@@ -150,7 +159,7 @@ class Coded:
     def _join(self, slots: Ints, keys: Sequence[int]) -> Ints:
         """Make rows pivots; return where they stand among the pivots."""
         while len(self._free) < len(slots):
-            more = self._codes.lists + max(64, len(slots))
+            more = 2 * self._codes.lists + len(slots)
             self._free.extend(reversed(range(self._codes.lists, more)))
             self._codes = self._codes.grown(more)
             self._key = _grown(self._key, more)
@@ -197,13 +206,12 @@ class Coded:
         # By Cauchy and Schwarz: half a unit in each number of a row, beside a pivot of length 4000;
         # and the rounding of float32.
         slack = 2_100 * self._flat.dim**0.5 + 2 * self._flat.dim + 16
-        for part in _parts(np.arange(rows)):
-            content = self._flat.content(part)
+        for start, content in self._flat.rows(rows, _CHUNK):
             rough = (content @ matrix.T).max(axis=1) * GRID
-            some = np.flatnonzero(rough >= self._near[part] - slack)
+            some = np.flatnonzero(rough >= self._near[start : start + len(content)] - slack)
             if not len(some):
                 continue
-            slots = part[some]
+            slots = start + some
             products = whole(content[some]) @ matrix.T
             best = products.argmax(axis=1)
             product, near = products[np.arange(len(some)), best], self._near[slots]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import math
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -85,7 +86,7 @@ class Index(FlatIndex):
         # answers to the sample.
         self._rungs: dict[float, Rung | None] = {}
         self._exact: list[set[str]] | None = None
-        self._settle()
+        self._settling = threading.Lock()
 
     @property
     def tier(self) -> str:
@@ -99,26 +100,22 @@ class Index(FlatIndex):
         return "scan" if rows < split else "pivots"
 
     def add(self, ids: Sequence[str], content: Floats, place: Floats) -> None:
-        """Append rows with new ids; (n, d) content and (n, 17) places."""
-        before = self.tier
+        """Append rows with new ids; (n, d) content and (n, 17) places. Codes wait for a search."""
         super().add(ids, content, place)
         self._changed()
-        if self.tier != before:
-            self._settle()
-        elif self._coded is not None:
-            self._coded.add(np.arange(len(self) - len(ids), len(self)))
 
     def remove(self, ids: Iterable[str]) -> tuple[Ints, Ints]:
         """Remove rows; their vectors and codes are overwritten in memory."""
         ids = list(ids)
-        stays = self._tier(len(self) - len(ids)) == self.tier
-        if stays and self._coded is not None:
-            self._coded.remove(self.slots(ids))
+        coded = self._coded
+        if coded is not None and coded.tier != self._tier(len(self) - len(ids)):
+            self._drop()
+        elif coded is not None:
+            coded.add()
+            coded.remove(self.slots(ids))
         moves = super().remove(ids)
         self._changed()
-        if not stays:
-            self._settle()
-        elif self._coded is not None:
+        if self._coded is not None:
             self._coded.move(*moves)
         return moves
 
@@ -126,12 +123,23 @@ class Index(FlatIndex):
         self._rungs.clear()
         self._exact = None
 
-    def _settle(self) -> None:
-        """Make the codes anew, or let go of them, as the number of rows says."""
+    def settle(self) -> None:
+        """Make the codes that the present rows ask for; the next search would.
+
+        Rows that come in many batches, as when a store opens, are so taken in at once.
+        """
+        with self._settling:
+            if self._coded is not None and self._coded.tier != self.tier:
+                self._drop()
+            if self._coded is None and self.tier != "flat":
+                self._coded = Coded(self, self._salt, split=self.tier == "pivots")
+            if self._coded is not None:
+                self._coded.add()
+
+    def _drop(self) -> None:
         if self._coded is not None:
             self._coded.wipe()
-        split = self.tier == "pivots"
-        self._coded = None if self.tier == "flat" else Coded(self, self._salt, split=split)
+        self._coded = None
 
     def search(
         self,
@@ -159,26 +167,25 @@ class Index(FlatIndex):
             recall_target: share of the exact hits to find on average, as measured on a sample of
                 the rows themselves; None for what :data:`DEFAULT` finds.
         """
-        coded, asked = self._coded, only is not None or cone is not None or near is not None
-        if coded is not None and not asked and k > 0:
+        asked = only is not None or cone is not None or near is not None
+        if self.tier != "flat" and not asked and k > 0:
             rung = DEFAULT if recall_target is None else self.rung(recall_target)
             out = self.slots(without)
             if rung is not None and len(out) <= k and rung.width(k) * _FEWEST <= len(self):
-                found = self._look(coded, vector, k, rung, out)
+                found = self._look(vector, k, rung, out)
                 if len(found) == min(k, len(self) - len(out)):
                     return found
         return super().search(vector, k, only=only, without=without, cone=cone, near=near)
 
     def by_codes(self, vector: Floats, k: int, rung: Rung = DEFAULT) -> list[tuple[str, float]]:
         """Look as far as a rung says, at whatever price; fewer than k only where codes fail."""
-        if self._coded is None:
-            return super().search(vector, k)
-        return self._look(self._coded, vector, k, rung, np.zeros(0, np.int64))
+        return self._look(vector, k, rung, np.zeros(0, np.int64))
 
-    def _look(
-        self, coded: Coded, vector: Floats, k: int, rung: Rung, out: Ints
-    ) -> list[tuple[str, float]]:
+    def _look(self, vector: Floats, k: int, rung: Rung, out: Ints) -> list[tuple[str, float]]:
+        self.settle()
         query = np.ascontiguousarray(vector, np.float32)
+        if (coded := self._coded) is None:
+            return super().search(query, k)
         want = rung.width(k) + len(out)
         slots = coded.candidates(query, rung.window, want, k + len(out))
         if len(out):
@@ -203,7 +210,7 @@ class Index(FlatIndex):
         the rows alone. Each of them is its own nearest row, which is not counted. 1.0 where there
         are no codes.
         """
-        if self._coded is None:
+        if self.tier == "flat":
             return 1.0
         sample = heapq.nsmallest(_SAMPLE, self._ids, key=id_hash)
         queries, k = self.vectors(sample)[0], _SAMPLE_K + 1
@@ -215,5 +222,6 @@ class Index(FlatIndex):
 
     def digest(self) -> str:
         """Hash which way answers, and the state it answers from: equal for equal sets of rows."""
+        self.settle()
         inner = "" if self._coded is None else self._coded.digest()
         return hashlib.sha256(f"{self.tier} {inner}".encode()).hexdigest()

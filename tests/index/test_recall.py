@@ -29,6 +29,7 @@ def made(split: float) -> Index:
     index = Index(DIM, b"salt", scan=1, split=split)
     places = np.zeros((ROWS, PLACE_DIM), np.float32)
     index.add([f"{i}" for i in range(ROWS)], themes(ROWS, 1), places)
+    index.settle()
     return index
 
 
