@@ -18,6 +18,10 @@ import numpy as np
 import pytest
 
 from forgetnet import Held, Memory
+from forgetnet.store import Query
+from forgetnet_stores.lance import LanceStore, fold
+from forgetnet_stores.lance.state import State
+from tests.contract.kit import config, fill, record, vectors
 from tests.faults.crowd import (
     VERSIONS,
     Asker,
@@ -259,3 +263,26 @@ def test_a_large_crowd_sees_whole_answers_and_nothing_that_is_gone(
         sys.stdout.write(f"\n{reads.sum()} reads: {inside} in {THREADS} threads of the writer, ")
         sys.stdout.write(f"{beside} in {PROCESSES} processes beside it; 0 faults\n")
     assert reads.sum() >= 10_000 and reads.all()
+
+
+def test_a_reader_knows_where_to_look_as_soon_as_files_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "store"
+    writer, reader = LanceStore(home, config(cap=4)), LanceStore(home, config(readonly=True))
+    fill(writer, [record(f"r{i}", subject=f"s{i}") for i in range(30)])
+    query = Query(vectors(1, 5)[0], 50)
+    assert len(reader.search(query, "lancedb")) == 30
+    real, seen = fold.sweep, []
+
+    def sweep(state: State) -> None:
+        real(state)
+        seen.append((len(reader.search(query, "lancedb")), len(reader.files())))
+
+    writer.delete(["r3", "r7"])
+    with monkeypatch.context() as patch:
+        patch.setattr(fold, "sweep", sweep)
+        writer.purge()
+    assert seen and all(hits == 28 and files > 1 for hits, files in seen)
+    writer.close()
+    reader.close()
