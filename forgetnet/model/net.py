@@ -305,8 +305,7 @@ class ForgetNet(Answering, Forgets, Keeps, Sweeps, Backs):
 
     def sweep(self) -> Receipt:
         """Forget every record that has expired; until then it teaches."""
-        with self._queue.quiet():
-            return self._memory.sweep()
+        return self._erased(self._memory.expired(), reason="", level="auto")
 
     def overdue(self) -> bool:
         """Tell whether anything has expired that a sweep would erase; what is held isn't."""

@@ -21,6 +21,7 @@ from forgetnet.forget.execute import Accepted, accept, finish, purge
 from forgetnet.forget.office import Office
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
+from forgetnet.forget.sweeping import expired
 from forgetnet.memory import Memory
 
 __all__ = ["ModelMemory", "Pending", "Queue"]
@@ -32,6 +33,10 @@ class ModelMemory(Memory):
     def plan_of(self, scope: Scope) -> Plan:
         """Return what a forget of a scope would take."""
         return self._planned(scope)
+
+    def expired(self) -> Scope:
+        """Name what has expired by now."""
+        return expired(self._office)
 
     def settle(self) -> None:
         """Finish every forget that was cut short."""
