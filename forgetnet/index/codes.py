@@ -156,7 +156,9 @@ class Codes:
         start = self.size(number)
         self._resize(number, start + len(labels))
         self.labels(number)[start:] = labels
-        self._write(number, np.arange(start, start + len(labels)), codes)
+        for i in range(0, len(labels), _CHUNK):
+            part = codes[i : i + _CHUNK]
+            self._write(number, np.arange(start + i, start + i + len(part)), part)
         return start
 
     def remove(self, number: int, spots: Ints) -> tuple[Ints, Ints]:

@@ -88,10 +88,12 @@ class Coded:
             if new:
                 joined = self._join(slots[new], [keys[j] for j in new])
                 self._call_in(joined, start)
+        codes = np.zeros((len(slots), self._codes.width), np.uint8)
         for part in _parts(slots):
             content = self._flat.content(part)
             self._choose(part, content)
-            self._put(part, sign_codes(content))
+            codes[part - start] = sign_codes(content)
+        self._put(slots, codes)
 
     def remove(self, slots: Ints) -> None:
         """Take out rows, before the index removes them; none may be waiting to be added."""
