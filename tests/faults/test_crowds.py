@@ -280,6 +280,7 @@ def test_a_reader_knows_where_to_look_as_soon_as_files_are_gone(
         seen.append((len(reader.search(query, "lancedb")), len(reader.files())))
 
     writer.delete(["r3", "r7"])
+    assert reader.count() == 28
     with monkeypatch.context() as patch:
         patch.setattr(fold, "sweep", sweep)
         writer.purge()
