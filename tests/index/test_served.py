@@ -1,0 +1,48 @@
+"""A table with many records answers by codes, and exactly when a query says so."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forgetnet import table
+from forgetnet.index import FlatIndex, Index, tiers
+from forgetnet.index.tiers import Rung
+from forgetnet.store import Query
+from forgetnet.table import Table
+from tests.contract.kit import places, record, vectors
+
+
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> Table:
+    monkeypatch.setattr(table, "Index", partial(Index, scan=100, split=200))
+    monkeypatch.setattr(tiers, "_FEWEST", 1)
+    monkeypatch.setattr(tiers, "DEFAULT", Rung(0.0, 1))
+    found = Table(8, b"salt")
+    found.add([record(f"{i:03}") for i in range(600)], vectors(600), places(600))
+    return found
+
+
+def test_a_query_decides_how_exact_its_answer_is(many: Table) -> None:
+    exact: Any = FlatIndex(8)
+    exact.add([f"{i:03}" for i in range(600)], vectors(600), places(600))
+    missed = 0
+    for vector in vectors(20, 5):
+        true = exact.search(vector, 10)
+        assert many.search(Query(vector, 10, recall_target=1.0)) == true
+        served = many.search(Query(vector, 10))
+        assert len(served) == 10
+        missed += served != true
+    assert missed
+    assert many.flat.tier == "pivots"
+
+
+def test_the_store_s_salt_keys_the_pivots(many: Table) -> None:
+    other = Table(8, b"other")
+    other.add(list(many.records.values()), *many.vectors(list(many.records)))
+    assert many.flat.digest() != other.flat.digest()
+    assert many.digest() == other.digest()
+    assert np.isfinite(many.search(Query(vectors(1)[0], 1))[0][1])
