@@ -189,8 +189,8 @@ class _Index:
     def purge(self) -> None:
         # FTS5 notes that a word is gone, and drops word and note as it merges its pieces. Its
         # option secure-delete (SQLite 3.42) isn't used: it takes words out of the leaves at once,
-        # for ten times the price, not from the dividers above them, and then there is nothing
-        # left to merge.
+        # at several times the price, but not from the dividers above them, and then there is
+        # nothing left to merge.
         if self._dirty:
             with _told():
                 self._run("INSERT INTO words(words) VALUES ('optimize')")

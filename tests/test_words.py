@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 import random
+import re
 import sqlite3
 import string
 from collections import Counter
@@ -144,6 +145,28 @@ def test_a_purge_leaves_no_word_that_nobody_else_used(n, batch):
         assert held(words, said[:stop]) == 0
         assert held(words, said[stop:]) == n - stop
     assert held(words, common) == 0
+
+
+def test_a_purge_clears_the_dividers_between_pages_too():
+    """Between a page that ends in a word, and one that begins with that and a z, all is kept."""
+    rng = random.Random(0)
+    short = {str(i): Record(drawn(rng), id=str(i)) for i in range(10_000)}
+    longer = {i + "z": Record(f"{r.text}z", id=i + "z") for i, r in short.items()}
+    live = {**short, **longer}
+    words = Words(live)
+    asked(words, "nothing")
+
+    def dividers() -> int:
+        pages = words._index._run.__self__.serialize()
+        found = {word.decode() for word in re.findall(rb"(?=([a-z]{16}z))", pages)}
+        return len(found & {record.text for record in longer.values()})
+
+    assert dividers() > 10
+    for i in longer:
+        del live[i]
+    words.remove(longer.values())
+    words.purge()
+    assert dividers() == 0
 
 
 def test_a_question_leaves_nothing_behind():
