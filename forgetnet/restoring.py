@@ -98,9 +98,8 @@ def restore(
             kept.append(target)
         sync_dir(target.parent)
     except OSError as error:
-        raise StoreError(
-            f"can't restore to {target}: {error.strerror}; nothing was restored"
-        ) from error
+        what = "it is there, but may not last" if target.exists() else "nothing was restored"
+        raise StoreError(f"can't restore to {target}: {error.strerror}; {what}") from error
     return Restored(target, records, receipt, str(archive.facts.get("made", "")))
 
 

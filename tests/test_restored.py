@@ -214,3 +214,23 @@ def test_no_changed_byte_of_a_backup_is_restored(tmp_path):
         else:  # a byte that says nothing, such as padding
             with open_(target, readonly=True) as back:
                 assert back.digest() == wanted
+
+
+def test_a_restore_says_nothing_was_restored_only_if_so(tmp_path, monkeypatch):
+    with filled(tmp_path / "kb") as memory:
+        backup = memory.backup(tmp_path / "p")
+
+    def broken(_: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("forgetnet.restoring.sync_dir", broken)
+        with pytest.raises(StoreError, match="it is there"):
+            restore(backup, tmp_path / "back", **OPTIONS)
+    with open_(tmp_path / "back") as back:
+        assert back.count() == 6
+    with monkeypatch.context() as patch:
+        patch.setattr("forgetnet.restoring.unpack", lambda *_, **__: broken(tmp_path))
+        with pytest.raises(StoreError, match="nothing was restored"):
+            restore(backup, tmp_path / "other", **OPTIONS)
+    assert not (tmp_path / "other").exists()

@@ -8,7 +8,7 @@ import pytest
 
 from forgetnet import InvalidRecord, Record, StoreError
 from forgetnet.model import ForgetNet
-from tests.faults.cuts import failing
+from tests.faults.cuts import PowerCutError, failing
 from tests.forget.test_keeping import KEY, filled, holding, open_
 
 
@@ -18,6 +18,10 @@ def broken_disk() -> OSError:
 
 def refused(*_: object, **__: object) -> None:
     raise PermissionError(13, "Permission denied")
+
+
+def cut(*_: object, **__: object) -> None:
+    raise PowerCutError
 
 
 def model(path: Path) -> ForgetNet:
@@ -172,3 +176,18 @@ def test_a_text_is_known_again_in_every_case_and_unicode_form(text):
             for change in (str, str.upper, str.casefold, str.title):
                 with pytest.raises(InvalidRecord, match="forgotten before"):
                     memory.add(change(unicodedata.normalize(form, text)))
+
+
+def test_a_model_of_a_memory_with_a_list_puts_on_it_what_it_deletes_first(tmp_path, monkeypatch):
+    with open_(tmp_path / "kb", suppress="refuse") as memory:
+        memory.add(["tea is hot", "coffee too"], ids=["r1", "r2"])
+    given = {"encoder": "hash:32", "key": KEY, "progress": False, "adopt": True}
+    net = ForgetNet.open(tmp_path / "kb", **given)
+    with monkeypatch.context() as patch:
+        patch.setattr("forgetnet.forget.backups.Backups.note", cut)
+        with pytest.raises(PowerCutError):
+            net.forget(ids="r1")
+    net._parts.store._lock.release()
+    again = pytest.raises(InvalidRecord, match="forgotten before")
+    with ForgetNet.open(tmp_path / "kb", **given) as net, again:
+        net.partial_fit(["Tea is hot"])
