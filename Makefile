@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 HOUSE  := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := check
-.PHONY: demo test slow lint types check bench docs clean
+.PHONY: demo test slow faults lint types check bench docs clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ForgetNet needs Python 3.11 or newer")'
@@ -35,6 +35,11 @@ test: $(VENV)/.dev
 # pytest answers 5 where no test is marked slow
 slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n 2 -m slow || [ $$? -eq 5 ]
+
+# a kill or an error at every system call that writes, and every state that a power cut leaves
+faults: $(VENV)/.dev
+	PYTHONPATH=stores:. $(BIN)/python -W ignore -m tests.faults.calls
+	PYTHONPATH=stores:. $(BIN)/python -W ignore -m tests.faults.test_simulator
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ file call can reach.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -21,7 +22,10 @@ __all__ = [
     "append_durable",
     "check_trusted",
     "claim",
+    "doubts",
+    "is_full",
     "make_dir",
+    "reserve",
     "rewrite_durable",
     "shred",
     "shred_abandoned",
@@ -58,18 +62,21 @@ def check_trusted(root: Path) -> None:
     Raises:
         StoreError: one has, and the folder wasn't opened anew since.
     """
-    if any(path.is_relative_to(root.absolute()) for path in _doubtful):
+    if doubts(root):
         raise StoreError(
             f"an fsync failed in {root}, so nobody knows what its disk holds; close it, and open "
             "it again"
         )
 
 
-def trust(root: Path) -> None:
-    """Forget fsyncs that failed in ``root``: it is being opened, and read, anew."""
-    for path in list(_doubtful):
-        if path.is_relative_to(root.absolute()):
-            _doubtful.discard(path)
+def doubts(root: Path) -> set[Path]:
+    """Return what an fsync failed on in the folder ``root``."""
+    return {path for path in set(_doubtful) if path.is_relative_to(root.absolute())}
+
+
+def trust(paths: set[Path]) -> None:
+    """Forget that an fsync failed on these: what they hold is being read, and written, anew."""
+    _doubtful.difference_update(paths)
 
 
 def sync_dir(path: Path) -> None:
@@ -231,6 +238,38 @@ def shred_tree(root: Path) -> None:
             _erase(Path(folder) / name)
         Path(folder).rmdir()
     sync_dir(root.parent)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Tell whether an error comes of a disk without room, as far as what it was raised from."""
+    while error is not None:
+        if isinstance(error, OSError):
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+            if full or "No space left" in str(error):  # Lance's have the words alone
+                return True
+        error = error.__cause__
+    return False
+
+
+def reserve(path: Path, size: int) -> None:
+    """Have the file ``path`` hold ``size`` zeros or more, in blocks of the disk that are its own.
+
+    Raises:
+        OSError: there is no room; what the file held before, it holds.
+    """
+    if path.exists() and path.stat().st_size >= size:
+        return
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    before = os.fstat(fd).st_size
+    try:
+        os.posix_fallocate(fd, before, size - before)
+        _sync(fd, path)
+    except OSError:
+        os.ftruncate(fd, before)
+        raise
+    finally:
+        os.close(fd)
+    sync_dir(path.parent)
 
 
 def claim(fd: int) -> None:

@@ -9,6 +9,7 @@ The pure functions take *leaf hashes*, as ``leaf_hash`` makes them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError, StoreLocked
-from forgetnet.files import append_durable, truncate_durable
+from forgetnet.files import append_durable, check_trusted, truncate_durable
 
 __all__ = [
     "EMPTY_ROOT",
@@ -262,6 +263,9 @@ class Ledger:
         try:
             append_durable(path, line)
         except OSError as error:
+            with contextlib.suppress(OSError, StoreError):
+                check_trusted(path)
+                self._doubtful = path.stat().st_size != self._bytes  # taken back, on a full disk
             raise StoreError(f"the ledger {path} can't be written: {error.strerror}") from error
         self._doubtful = False
         self._bytes += len(line)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from forgetnet.encode import Encoder, resolve_encoder
 from forgetnet.errors import StoreError
-from forgetnet.files import trust, write_durable
+from forgetnet.files import doubts, trust, write_durable
 from forgetnet.forget.backups import Backups
 from forgetnet.forget.keys import derive_salt, derive_signer, derive_tombstones, key_id, public_pem
 from forgetnet.forget.marks import Marks
@@ -105,18 +105,22 @@ def open_parts(url: str, encoder: str | Encoder | None, key: Key, *, readonly: b
         _check_key(root, settings, fingerprint)
     config = StoreConfig(dim, derive_salt(home.secret), readonly=readonly)
     inner = f"{engine}://{root / 'store'}"
+    before = doubts(root)
     store = open_store(inner, config)
     done = False
     try:
         if not readonly:
-            trust(root)
+            trust(before)
             sweep_torn(root)
         if new and (settings := load_settings(root)):
             # Another process made it before the lock was ours: it decides, as for any old memory.
             check_encoder(settings, chosen.name, digest)
             _check_key(root, settings, fingerprint)
         elif new:
-            write_durable(root / "receipt.pub", public_pem(signer), 0o644)
+            try:
+                write_durable(root / "receipt.pub", public_pem(signer), 0o644)
+            except OSError as error:
+                raise StoreError(f"can't write to {root}: {error.strerror}") from error
             save_settings(root, Settings(chosen.name, digest, dim, fingerprint))
         done = True
     finally:

@@ -259,6 +259,21 @@ class Store(Protocol):
         """Remove the bytes of everything deleted or replaced from the live files."""
         ...
 
+    def reserve(self, ids: Sequence[str], size: int) -> None:
+        """Set room on the disk aside in which erasing these records can be finished.
+
+        That is what the largest part takes that a purge without them writes anew, and ``size``
+        bytes for the caller. An engine without files does nothing.
+
+        Raises:
+            StoreError: there is no such room.
+        """
+        ...
+
+    def spare(self) -> bool:
+        """Give the room that was set aside to whoever needs it; tell whether there was any."""
+        ...
+
     def digest(self) -> str:
         """Hash the live set in canonical order: equal for equal sets, whatever their history."""
         ...

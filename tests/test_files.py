@@ -9,15 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from forgetnet import files
+from forgetnet import StoreError, files
 from forgetnet.files import (
     append_durable,
+    check_trusted,
+    claim,
+    doubts,
     make_dir,
+    rewrite_durable,
     shred,
+    shred_abandoned,
     shred_tree,
     sync_dir,
     sync_inside,
     truncate_durable,
+    trust,
     write_durable,
 )
 
@@ -114,20 +120,68 @@ def test_appending_returns_the_size_before(tmp_path: Path) -> None:
     assert path.read_bytes() == b"onetwo"
 
 
-@pytest.mark.parametrize("fault", ["write", "fsync"])
-def test_an_append_that_fails_is_cut_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+def test_an_append_that_finds_no_room_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
     append_durable(path, b"one")
     with monkeypatch.context() as patch:
-        if fault == "write":
-            patch.setattr(os, "write", after(0, os.write))
-        else:
-            patch.setattr(os, "fsync", failing(errno.EIO))
-        with pytest.raises(OSError, match=r"No space|Input/output"):
+        patch.setattr(os, "write", after(0, os.write))
+        with pytest.raises(OSError, match="No space"):
             append_durable(path, BIG)
     assert path.read_bytes() == b"one"
+    check_trusted(tmp_path)
+
+
+def test_after_an_fsync_that_failed_a_file_is_left_alone_and_its_folder_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    append_durable(path, b"one")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing(errno.EIO))
+        with pytest.raises(OSError, match="Input/output"):
+            append_durable(path, b" two")
+        patch.setattr(os, "write", failing(errno.EROFS))
+    assert path.read_bytes() == b"one two"
+    with pytest.raises(StoreError, match="open"):
+        check_trusted(tmp_path)
+    check_trusted(tmp_path / "elsewhere")
+    trust(doubts(tmp_path))
+    check_trusted(tmp_path)
+
+
+def test_what_is_written_again_is_the_same_and_reaches_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    append_durable(path, b"sealed, " + BIG)
+    wrote: list[tuple[int, int]] = []
+    real = os.pwrite
+
+    def pwrite(fd: int, data: bytes, at: int) -> int:
+        wrote.append((at, len(data)))
+        return real(fd, data, at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", pwrite)
+        rewrite_durable(path, 8)
+    assert path.read_bytes() == b"sealed, " + BIG
+    assert wrote[0][0] == 8 and sum(n for _, n in wrote) == len(BIG)
+
+
+def test_what_nobody_claims_any_more_is_shredded(tmp_path: Path) -> None:
+    mine, theirs = tmp_path / "mine", tmp_path / "theirs"
+    mine.write_bytes(b"secret")
+    theirs.mkdir()
+    (theirs / "file").write_bytes(b"secret")
+    fd = os.open(mine, os.O_RDONLY)
+    claim(fd)
+    shred_abandoned([mine, theirs, tmp_path / "gone"])
+    assert mine.read_bytes() == b"secret" and not theirs.exists()
+    os.close(fd)
+    shred_abandoned([mine])
+    assert not mine.exists()
 
 
 @pytest.mark.parametrize("size", [0, 1, 4095, 4096, 5000, len(BIG) - 1, len(BIG)])

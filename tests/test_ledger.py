@@ -301,7 +301,7 @@ def test_reading_only_never_writes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", ["write", "fsync"])
-def test_a_failed_append_changes_nothing_and_stops_writing(
+def test_a_failed_append_counts_for_nothing_and_stops_writing_unless_it_was_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     def fail(*_: object) -> int:
@@ -315,12 +315,16 @@ def test_a_failed_append_changes_nothing_and_stops_writing(
         patch.setattr(files.os, broken, fail)
         with pytest.raises(StoreError, match="No space left"):
             ledger.append(entry(1))
-    with pytest.raises(StoreError, match="open it again"):
-        ledger.append(entry(1))
     assert ledger.entries == (entry(0),) and ledger.root() == root
     again = Ledger(file)
-    assert again.entries == (entry(0),)
-    assert again.append(entry(1)) == 1
+    if broken == "fsync":  # what the disk holds isn't known
+        with pytest.raises(StoreError, match="open it again"):
+            ledger.append(entry(1))
+        assert again.entries in ((entry(0),), (entry(0), entry(1)))
+    else:
+        assert again.entries == (entry(0),)
+        assert ledger.append(entry(1)) == 1
+    assert Ledger(file).append(entry(2)) == 2
 
 
 def test_an_append_is_synced_before_it_is_acknowledged(

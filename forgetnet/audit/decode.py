@@ -321,6 +321,8 @@ def decode(path: Path) -> tuple[bool, Iterator[Part]]:
         return False, _lines(path)
     if path.suffix == ".safetensors" and place == "experts":
         return False, _tensors(path)
+    if path.name == "reserve":
+        return False, _nothing(path)
     read = _NAMED.get(path.name) or _PLACED.get((place, path.suffix))
     if read is None and path.suffix == ".json":
         settings = path.name == "forgetnet.json"
@@ -328,6 +330,15 @@ def decode(path: Path) -> tuple[bool, Iterator[Part]]:
     if read is None:
         raise StoreCorrupt("no file of a memory has this name")
     return False, _whole(path, read)
+
+
+def _nothing(path: Path) -> Iterator[Part]:
+    """Read a file of zeros, which holds room and nothing else."""
+    with path.open("rb") as file:
+        while data := file.read(1 << 20):
+            if any(data):
+                raise StoreCorrupt("the reserve holds something")
+    yield Loose()
 
 
 def _lines(path: Path) -> Iterator[Part]:

@@ -24,7 +24,7 @@ _HOME = {
     "forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store",
     "experts", "marks", "backups", "suppressed.jsonl",
 }  # fmt: skip
-_STORE = {"manifest.json", "pieces", "tails", "lock", "pulse"}
+_STORE = {"manifest.json", "pieces", "tails", "lock", "pulse", "reserve"}
 _MANIFEST = {"format", "dim", "cap", "sequence", "leaves", "check"}
 _NUMBERS = ("rows", "bytes", "tail")
 _NAME = re.compile(r"[\w-]{1,64}")

@@ -21,7 +21,7 @@ from forgetnet.files import check_trusted
 from forgetnet.forget.held import allowed, broken, kept
 from forgetnet.forget.journal import Entry
 from forgetnet.forget.marks import Kind, Mark
-from forgetnet.forget.office import Accepted, Office, check_folder
+from forgetnet.forget.office import Accepted, Office, check_folder, roomy
 from forgetnet.forget.parts import surface_of
 from forgetnet.forget.plan import Plan, Scope, Step, resolve
 from forgetnet.forget.receipt import (
@@ -39,6 +39,7 @@ from forgetnet.retrieve import near_duplicates, spread
 __all__ = ["Accepted", "Office", "accept", "finish", "forget", "planned", "purge", "settle"]
 
 _TURNS = 16
+_ROOM = 8  # journal twice, receipt, ledger and marks, in sizes of the journal
 _JOURNAL = "the journal entry of this forget, which is shredded after this receipt is stored"
 _COMPONENTS = (
     Component("store", Influence.LOCAL, "exact"),
@@ -126,6 +127,7 @@ def _begin(office: Office, scope: Scope, reason: str, level: str, *, quick: bool
         for part in office.components
     }
     entry = replace(draft, look=look.to_plain(), notes=notes)
+    office.store.reserve(plan.ids, _ROOM * len(entry.encode()))
     try:
         office.journal.open(entry)
     except OSError as error:
@@ -201,12 +203,12 @@ def _unserve(office: Office, accepted: Accepted) -> None:
     entry = accepted.entry
     ids = entry.plan.ids
     if entry.plan.held:
-        office.marks.owe(entry.name, entry.plan.held, entry.started)
-    office.backups.note(ids, entry.plan.held)
-    office.suppression.note(office.store.get(ids).values())
+        roomy(office, office.marks.owe, entry.name, entry.plan.held, entry.started)
+    roomy(office, office.backups.note, ids, entry.plan.held)
+    roomy(office, office.suppression.note, list(office.store.get(ids).values()))
     try:
-        office.store.delete(ids)
-        office.marks.release((*ids, *entry.plan.not_found), office.store)
+        roomy(office, office.store.delete, ids)
+        roomy(office, office.marks.release, (*ids, *entry.plan.not_found), office.store)
     finally:  # what can't be deleted yet teaches nobody
         for part in office.components:
             part.hide(ids)
@@ -227,10 +229,10 @@ def purge(office: Office, batch: Sequence[Accepted]) -> list[Accepted]:
             if not accepted.look.scanned:
                 accepted.look.scan(gone)
                 entry = replace(accepted.entry, look=accepted.look.to_plain())
-                office.journal.open(entry)
+                roomy(office, office.journal.open, entry)
                 accepted = replace(accepted, entry=entry)
             found.append(accepted)
-        office.store.purge()
+        roomy(office, office.store.purge)
         for accepted in found:
             accepted.look.purged()
     return found
@@ -314,8 +316,8 @@ def _hand_over(office: Office, accepted: Accepted, receipt: Receipt) -> Receipt:
     """Store a receipt, and let go of the journal's entry."""
     try:
         if office.root is not None:
-            receipt.save(office.root / "receipts" / f"{receipt.id}.json")
-        office.ledger.append(receipt.entry)
+            roomy(office, receipt.save, office.root / "receipts" / f"{receipt.id}.json")
+        roomy(office, office.ledger.append, receipt.entry)
         office.journal.close(accepted.entry.name)
     except (ForgetNetError, OSError) as error:
         raise ForgetIncomplete(
@@ -324,6 +326,8 @@ def _hand_over(office: Office, accepted: Accepted, receipt: Receipt) -> Receipt:
             receipt,
         ) from error
     office.owes[0] = bool(office.journal.pending())
+    with contextlib.suppress(StoreError):  # the next forget asks for it before it begins
+        office.store.reserve((), 0)
     return receipt
 
 

@@ -41,6 +41,22 @@ class Entry:
     started: str = ""
     notes: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
 
+    def encode(self) -> bytes:
+        """Return what its file holds, JSON."""
+        plan = self.plan
+        body = {
+            "name": self.name,
+            "kind": plan.kind,
+            **{name: list(getattr(plan, name)) for name in _IDS},
+            **{name: list(getattr(plan, name)) for name in _KEPT if plan.held},
+            "mentions_kept": plan.mentions_kept,
+            "commitments": self.commitments.to_plain(),
+            "look": self.look,
+            "started": self.started,
+            "notes": self.notes,
+        }
+        return json.dumps(body).encode()
+
 
 _IDS = ("direct", "mentions", "derived", "not_found")
 """The fields of a plan that hold ids, in its order."""
@@ -65,19 +81,7 @@ class Journal:
         """
         path = self._path(entry.name)
         if path is not None:
-            plan = entry.plan
-            body = {
-                "name": entry.name,
-                "kind": plan.kind,
-                **{name: list(getattr(plan, name)) for name in _IDS},
-                **{name: list(getattr(plan, name)) for name in _KEPT if plan.held},
-                "mentions_kept": plan.mentions_kept,
-                "commitments": entry.commitments.to_plain(),
-                "look": entry.look,
-                "started": entry.started,
-                "notes": entry.notes,
-            }
-            write_durable(path, json.dumps(body).encode())
+            write_durable(path, entry.encode())
 
     def close(self, name: str) -> None:
         """Shred an entry: its forget is done and its receipt is safe."""

@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from forgetnet.audit import layout
 from forgetnet.component import Component as Part
 from forgetnet.errors import StoreError
+from forgetnet.files import is_full
 from forgetnet.forget.backups import Backups
 from forgetnet.forget.journal import Entry, Journal
 from forgetnet.forget.marks import Marks
@@ -25,7 +27,10 @@ from forgetnet.forget.verify import Look, Reopen
 from forgetnet.ledger import Ledger
 from forgetnet.store import Store
 
-__all__ = ["Accepted", "Office", "check_folder"]
+__all__ = ["Accepted", "Office", "check_folder", "roomy"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +109,13 @@ def check_folder(office: Office) -> None:
             f"{len(strays)} things in {office.root} are not the memory's ({shown}), and no receipt "
             "could say what is in them; move them away. Nothing was deleted"
         )
+
+
+def roomy(office: Office, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Do a step that may be done twice; on a full disk, again with the room that was set aside."""
+    try:
+        return step(*args, **kwargs)
+    except (StoreError, OSError) as error:
+        if not is_full(error) or not office.store.spare():
+            raise
+    return step(*args, **kwargs)

@@ -104,6 +104,13 @@ class MemoryStore:
         self._live().purge()
         return Purged()
 
+    def reserve(self, ids: Sequence[str], size: int) -> None:
+        """Do nothing: no disk can run full."""
+
+    def spare(self) -> bool:
+        """Say that nothing was set aside."""
+        return False
+
     def digest(self) -> str:
         """Hash the live set."""
         return self._live().digest()

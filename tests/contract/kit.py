@@ -156,7 +156,7 @@ def bytes_below(folder: Path) -> bytes:
 def named_by_manifest(folder: Path) -> set[str]:
     """Return the files and folders that a store's folder may hold, by its manifest."""
     leaves = json.loads((folder / "manifest.json").read_bytes())["leaves"].values()
-    names = {"manifest.json", "lock", "pulse", "pieces", "tails"}
+    names = {"manifest.json", "lock", "pulse", "pieces", "tails", "reserve"}
     for leaf in leaves:
         names |= {f"pieces/{leaf['name']}.lance", f"tails/{leaf['name']}.tail"}
     return names

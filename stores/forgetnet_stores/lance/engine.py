@@ -18,18 +18,18 @@ import numpy as np
 import pyarrow as pa
 
 from forgetnet.errors import StoreCorrupt, StoreError
-from forgetnet.files import append_durable, check_trusted, truncate_durable, trust
+from forgetnet.files import append_durable, check_trusted, doubts, truncate_durable, trust
 from forgetnet.filters import Filter
 from forgetnet.record import Record
-from forgetnet.shards import regions
 from forgetnet.store import Capabilities, Cone, Floats, Purged, Query, StoreConfig, TextQuery
 from forgetnet.table import check_batch
 from forgetnet_stores.lance.catalogue import Leaf, Manifest, Pulse, prepare
 from forgetnet_stores.lance.columns import Rows, dead_batch
-from forgetnet_stores.lance.fold import Batch, fold, is_full, overflows, sweep
+from forgetnet_stores.lance.fold import Batch, fold, needs_fold, overflows, sweep
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.native import native_cone, native_search
 from forgetnet_stores.lance.pieces import piece_path
+from forgetnet_stores.lance.room import fold_dirty, give_up, rewritten, set_aside
 from forgetnet_stores.lance.state import State
 from forgetnet_stores.lance.swap import Swap
 from forgetnet_stores.lance.tail import encode_frame
@@ -62,7 +62,7 @@ class LanceStore:
             ) from error
         self._readonly = config.readonly
         if not config.readonly:
-            trust(self._root)
+            trust(doubts(self._root))
         self._state = State(self._root, config)
         self._pulse: Pulse | None = None
         self._broken = False
@@ -139,7 +139,7 @@ class LanceStore:
                 return
             self._append(self._dead(swap.old), swap)
             cap = state.manifest.cap
-            full = [p for p in swap.groups if is_full(state.manifest.leaves[p], cap)]
+            full = [p for p in swap.groups if needs_fold(state.manifest.leaves[p], cap)]
             if full:
                 # The rows are durable in the tails already; a full disk only puts this off.
                 with contextlib.suppress(OSError):
@@ -269,7 +269,7 @@ class LanceStore:
         with self._change():
             try:
                 if dirty:
-                    done = fold(state, dirty, self._commit)
+                    done = fold_dirty(state, dirty, self._commit)
                 sweep(state)
             except OSError as error:
                 raise _Undone(
@@ -277,6 +277,14 @@ class LanceStore:
                     "bytes are not gone yet; free some space and purge again"
                 ) from error
         return done
+
+    def reserve(self, ids: Sequence[str], size: int) -> None:
+        """Set room aside for the largest region that a purge without ``ids`` writes anew."""
+        set_aside(self._writable(), ids, size)
+
+    def spare(self) -> bool:
+        """Give up the room that was set aside."""
+        return not self._readonly and give_up(self._root)
 
     # -- reading
 
@@ -348,25 +356,10 @@ class LanceStore:
         """List the pieces and tails that hold any of ``ids``, or rows not purged yet."""
         state = self._refresh()
         leaves = state.manifest.leaves
-        wanted = set(leaves) if ids is None else self._rewritten(ids)
+        wanted = set(leaves) if ids is None else {p for n in rewritten(state, ids) for p in n}
         names = [leaves[prefix].name for prefix in sorted(wanted)] + state.leftovers
         paths = [p for n in names for p in (piece_path(self._root, n), tail_path(self._root, n))]
         return [path for path in paths if path.exists()]
-
-    def _rewritten(self, ids: Sequence[str]) -> set[str]:
-        """Return the leaves that a purge without ``ids`` would write anew, merged ones too."""
-        state = self._state
-        live = {prefix: dict(leaf.keys) for prefix, leaf in state.manifest.leaves.items()}
-        touched = {prefix for prefix, leaf in state.manifest.leaves.items() if leaf.dead}
-        records = [r for i in dict.fromkeys(ids) if (r := state.table.records.get(i)) is not None]
-        for prefix, group in state.group(records).items():
-            touched.add(prefix)
-            for key in group.keys:
-                live[prefix][key] -= 1
-                if not live[prefix][key]:
-                    del live[prefix][key]
-        nodes = regions(live, touched, state.manifest.cap)
-        return {p for p in live if any(p.startswith(node) for node in nodes)}
 
     def close(self) -> None:
         """Let go of the lock and of every record in memory; a second time does nothing."""

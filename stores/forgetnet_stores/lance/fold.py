@@ -30,7 +30,7 @@ from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.pieces import piece_path, write_piece
 from forgetnet_stores.lance.state import State
 
-__all__ = ["Batch", "fold", "is_full", "overflows", "sweep"]
+__all__ = ["Batch", "fold", "needs_fold", "overflows", "sweep"]
 
 _TAIL_BYTES = 4 << 20
 _TAIL_FRAMES = 256
@@ -209,7 +209,7 @@ def _lay_out(node: str, old: Sequence[Leaf], cap: int) -> list[Leaf]:
     return list(found.values())
 
 
-def is_full(leaf: Leaf, cap: int) -> bool:
+def needs_fold(leaf: Leaf, cap: int) -> bool:
     """Tell whether a leaf is to be laid out anew."""
     # One person's leaf may be large: what a fold writes must be paid for by what has come.
     many = leaf.frames > max(_TAIL_FRAMES, leaf.rows // 64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import shutil
 from pathlib import Path
 
 import lance
@@ -79,7 +80,9 @@ def _check_whole(path: Path, rows: int) -> None:
     except (OSError, ValueError, RuntimeError) as error:
         raise OSError(errno.EIO, f"a piece can't be read back: {error}", str(path)) from error
     if not whole:
-        raise OSError(errno.EIO, "a piece was not written whole", str(path))
+        full = shutil.disk_usage(path).free < _BATCH_ROWS
+        number = errno.ENOSPC if full else errno.EIO
+        raise OSError(number, "a piece was not written whole", str(path))
 
 
 def read_piece(path: Path, dim: int, digest: str) -> Rows:

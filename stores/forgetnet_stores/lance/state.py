@@ -120,6 +120,7 @@ class State:
         try:
             manifest.save(self.root)
         except OSError:  # no room: they are shredded with the next purge
+            remove(path for path in stale if path.parent == self.root)
             self.leftovers += sorted({path.stem for path in stale if path.parent != self.root})
             return sealed
         remove(stale)

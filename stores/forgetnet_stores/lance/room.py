@@ -1,0 +1,86 @@
+"""Room on the disk: what a purge will take, set aside before it is promised.
+
+A full disk mustn't strand a forget halfway. So a file of zeros holds as much as the largest region
+takes that is written anew, and is given up when a step finds no room. Knows nothing of receipts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
+from pathlib import Path
+
+from forgetnet.errors import StoreError
+from forgetnet.files import is_full, reserve
+from forgetnet.shards import regions
+from forgetnet.store import Purged
+from forgetnet_stores.lance.catalogue import Manifest
+from forgetnet_stores.lance.fold import fold
+from forgetnet_stores.lance.state import State
+
+__all__ = ["fold_dirty", "give_up", "rewritten", "set_aside"]
+
+_PIECE = 64 << 10  # what a piece takes beside its rows
+_LEAST = 256 << 10
+
+
+def rewritten(state: State, ids: Sequence[str]) -> list[list[str]]:
+    """Return the leaves that a purge without ``ids`` would write anew, merged ones together."""
+    live = {prefix: dict(leaf.keys) for prefix, leaf in state.manifest.leaves.items()}
+    touched = {prefix for prefix, leaf in state.manifest.leaves.items() if leaf.dead}
+    records = [r for i in dict.fromkeys(ids) if (r := state.table.records.get(i)) is not None]
+    for prefix, group in state.group(records).items():
+        touched.add(prefix)
+        for key in group.keys:
+            live[prefix][key] -= 1
+            if not live[prefix][key]:
+                del live[prefix][key]
+    nodes = regions(live, touched, state.manifest.cap)
+    return [[p for p in live if p.startswith(node)] for node in nodes]
+
+
+def set_aside(state: State, ids: Sequence[str], size: int) -> None:
+    """Hold room for the largest region that a purge without ``ids`` writes anew, and ``size`` more.
+
+    Raises:
+        StoreError: the disk hasn't got it.
+    """
+    leaves = state.manifest.leaves
+    together = [[leaves[prefix] for prefix in region] for region in rewritten(state, ids)]
+    sizes = [sum(f.piece_bytes + f.tail_bytes + _PIECE for f in region) for region in together]
+    try:
+        reserve(state.root / "reserve", max(sizes, default=0) + max(size, _LEAST))
+    except OSError as error:
+        raise StoreError(
+            f"the disk of {state.root} has no room left to finish a forget: {error.strerror}; "
+            "nothing was deleted; free some space"
+        ) from error
+
+
+def give_up(root: Path) -> bool:
+    """Let go of the room that is held; tell whether there was any."""
+    path = root / "reserve"
+    if not path.exists():
+        return False
+    path.unlink()
+    return True
+
+
+def fold_dirty(state: State, dirty: Sequence[str], commit: Callable[[Manifest], None]) -> Purged:
+    """Write leaves with dead rows anew: all at once, or one by one where there isn't the room.
+
+    One by one, the old files of each make room for the next.
+
+    Raises:
+        OSError: even one couldn't be written.
+    """
+    try:
+        return fold(state, dirty, commit)
+    except OSError as error:
+        if not is_full(error):
+            raise
+    total = Purged()
+    while some := [prefix for prefix, leaf in state.manifest.leaves.items() if leaf.dead][:1]:
+        one = fold(state, some, commit)
+        total = Purged(*(a + b for a, b in zip(astuple(total), astuple(one), strict=True)))
+    return total
