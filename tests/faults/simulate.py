@@ -8,6 +8,7 @@ writes (Lance, tarfile) is seen when it is synced. Knows nothing of memories.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import itertools
 import os
@@ -22,7 +23,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["KilledError", "Op", "Recorder", "State", "states"]
+__all__ = ["KilledError", "Op", "Recorder", "State", "bare", "states"]
 
 _MOST = 48
 """Combinations of one prefix; of more, a sample is taken that holds the extremes."""
@@ -160,14 +161,12 @@ class Recorder:
         if fd in self._fds:
             at = os.fstat(fd).st_size if _appends(fd) else os.lseek(fd, 0, os.SEEK_CUR)
             self._put(fd, at, bytes(data))
-        done: int = real(fd, data)
-        return done
+        return int(real(fd, data))
 
     def _pwrite(self, real: Any, fd: int, data: Any, at: int) -> int:
         if fd in self._fds:
             self._put(fd, at, bytes(data))
-        done: int = real(fd, data, at)
-        return done
+        return int(real(fd, data, at))
 
     def _ftruncate(self, real: Any, fd: int, size: int) -> None:
         if fd in self._fds:
@@ -228,8 +227,6 @@ class Recorder:
 
 
 def _appends(fd: int) -> bool:
-    import fcntl
-
     return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
 
 
@@ -250,6 +247,7 @@ class State:
     Attributes:
         at: how many changes came before the cut.
         done: how many steps had been acknowledged.
+        late: whether something was, in a second process.
         files: bytes by path; None is a folder.
         whole: whether every combination of this prefix was taken, not a sample.
     """
@@ -258,10 +256,11 @@ class State:
     done: int
     files: dict[str, bytes | None] = field(repr=False)
     whole: bool = True
+    late: bool = False
 
     def key(self) -> bytes:
         """Tell states apart that differ in what is there or in what was promised."""
-        total = hashlib.sha256(b"%d" % self.done)
+        total = hashlib.sha256(b"%d %d" % (self.done, self.late))
         for path, data in sorted(self.files.items()):
             digest = b"folder" if data is None else hashlib.sha256(data).digest()
             total.update(path.encode() + b"\0" + digest)
@@ -279,6 +278,25 @@ class State:
 
 
 _FATES = ("lost", "kept", "torn", "zeroed")
+
+
+def _folder(path: str) -> str:
+    return Path(path).parent.as_posix()
+
+
+def bare(recorder: Recorder) -> list[str]:
+    """Name the files that were unlinked, or cut, while the disk still held bytes of theirs."""
+    disk, found = _Disk(recorder.first), []
+    for op in recorder.ops:
+        if op.kind == "unlink" and not op.path.endswith(".tmp"):
+            disk.take(Op("syncdir", _folder(op.path)))  # its entry, if that was still to come
+            if any(disk.content.get(disk.tree.get(op.path, 0), b"")):
+                found.append(op.path)
+        if op.kind == "truncate" and any(disk.content.get(op.file, b"")[op.at :]):
+            found.append(op.path)
+        if op.path:
+            disk.take(op)
+    return found
 
 
 class _Disk:
@@ -335,10 +353,6 @@ class _Disk:
         return False, chance.sample(some, _MOST) if len(some) > 2 * _MOST else some
 
 
-def _folder(path: str) -> str:
-    return Path(path).parent.as_posix()
-
-
 def _enter(tree: dict[str, int], entry: Op) -> None:
     if entry.kind == "rename":
         _rename(tree, entry.path, entry.to)
@@ -351,9 +365,9 @@ def _enter(tree: dict[str, int], entry: Op) -> None:
 
 
 def _write(content: dict[int, bytes], write: Op, fate: str) -> None:
-    old = content.get(write.file, b"")
     if fate == "lost":
         return
+    old = content.get(write.file, b"")
     if write.kind == "truncate":
         content[write.file] = old[: write.at].ljust(write.at, b"\0")
         return
@@ -370,16 +384,17 @@ def states(recorder: Recorder, seed: int = 1, start: int = 0) -> Iterator[State]
     """Iterate over the different states that a cut may leave, after ``start`` changes or more."""
     chance = random.Random(seed)
     disk = _Disk(recorder.first)
-    begun, done, known = False, 0, set[bytes]()
+    begun, late, done, known = False, False, 0, set[bytes]()
     for at, op in enumerate([*recorder.ops, Op("end")]):
         if begun and at >= start:
             whole, fates = disk.fates(chance)
             for entries, writes in fates:
-                state = State(at, done, disk.after(entries, writes), whole)
+                state = State(at, done, disk.after(entries, writes), whole, late)
                 if (key := state.key()) not in known:
                     known.add(key)
                     yield state
         begun = begun or op.kind == "begin"
         done += op.kind == "done"
+        late = late or op.kind == "late"
         if op.path or op.kind == "syncdir":
             disk.take(op)

@@ -21,11 +21,12 @@ from forgetnet.ledger import Ledger
 from forgetnet.store import StoreConfig, open_store
 from forgetnet_stores.lance import engine
 
-__all__ = ["OPERATIONS", "Operation", "Step", "judge", "make", "play"]
+__all__ = ["LATE", "OPERATIONS", "Operation", "Step", "judge", "make", "play"]
 
 KEY = bytes(range(32))
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CAP = 4
+LATE = "b9"
 OWNERS = {"a": "ann", "b": "bob", "c": "carl", "d": "dora", "e": "eve", "f": "finn", "g": "gus"}
 WORDS = {
     "a": "the blue heron nests behind the old mill", "b": "nothing to see on the pier",
@@ -131,6 +132,11 @@ def _restore(scene: Scene) -> None:
     restore(backup, scene.root / "back", encoder="hash:16", key=KEY, progress=False)
 
 
+def _create(scene: Scene) -> None:
+    scene.memory = open_(scene.kb)
+    scene.memory.add([record("b0")], progress=False)
+
+
 def _reopen(scene: Scene) -> None:
     scene.memory = open_(scene.kb)
 
@@ -154,6 +160,7 @@ _UPDATE = Step(lambda scene: scene.open.update("b0", record("b0", "x").text), {*
 OPERATIONS = {
     operation.name: operation
     for operation in (
+        Operation("create", (Step(_create, {"b0": ""}),), "empty", before={}, opened=False),
         Operation("open", (Step(_reopen, FIRST),), opened=False),
         Operation("add", (_add(["e0", "b8", "c8"]),)),
         Operation("add pieces", (_add([f"{x}{n}" for x in "efg" for n in range(3)], large=8),)),
@@ -176,6 +183,9 @@ OPERATIONS = {
 
 def make(template: str, root: Path) -> None:
     """Make the folder that a story begins with."""
+    if template == "empty":
+        root.mkdir()
+        return
     config = StoreConfig(16, derive_salt(KEY), CAP)
     (root / "kb").mkdir(parents=True)
     open_store(f"lance://{root / 'kb' / 'store'}", config).close()
@@ -231,15 +241,18 @@ def _lies(operation: Operation, memory: Memory, done: int) -> str:
 # -- what must hold
 
 
-def judge(operation: Operation, root: Path, done: int) -> list[str]:
-    """Say what is wrong with what a crash left, and with what comes of it when it is opened."""
+def judge(operation: Operation, root: Path, done: int, *, late: bool = False) -> list[str]:
+    """Say what is wrong with what a crash left, and with what comes of it when it is opened.
+
+    ``late`` says whether record ``LATE`` was acknowledged after the steps, in another process.
+    """
     try:
-        return [*_claims(operation, root / "kb", "before"), *_judged(operation, root, done)]
+        return [*_claims(operation, root / "kb", "before"), *_judged(operation, root, done, late)]
     except Exception as error:  # noqa: BLE001 # whatever it is, it is a violation
         return [f"{type(error).__name__}: {error}"]
 
 
-def _judged(operation: Operation, root: Path, done: int) -> Iterator[str]:
+def _judged(operation: Operation, root: Path, done: int, late: bool) -> Iterator[str]:
     kb = root / "kb"
     entries = [p.read_bytes() for p in (kb / "journal").glob("*.json")]
     intent = any(data[:1] not in {b"", b"\0"} for data in entries)
@@ -252,10 +265,13 @@ def _judged(operation: Operation, root: Path, done: int) -> Iterator[str]:
     with open_(kb) as memory:
         words = _stored(memory)
         holds = len(memory.holds())
+        more = {LATE: words.pop(LATE)} if LATE in words else {}
+        if late and not more:
+            yield "what was acknowledged after a recovery is gone"
         if (words, holds) not in allowed:
             yield f"found {sorted(words)} and {holds} holds after {done} steps, intent {intent}"
         owed = holds and "a1" not in words  # kept, and not searched
-        yield from _as_twin(memory, words, hidden=("a0",) if owed else ())
+        yield from _as_twin(memory, {**words, **more}, hidden=("a0",) if owed else ())
         if operation.name == "backup":
             yield from _backups(memory, root, done)
     yield from _claims(operation, kb, "after")

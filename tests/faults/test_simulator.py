@@ -19,7 +19,7 @@ import pytest
 
 from forgetnet_stores.lance import catalogue
 from tests.faults import story
-from tests.faults.simulate import KilledError, Recorder, State, states
+from tests.faults.simulate import KilledError, Recorder, State, bare, states
 from tests.faults.story import OPERATIONS, Operation
 
 SHARED = Path("/dev/shm")
@@ -72,13 +72,16 @@ class Simulator:
                     os.close(lock._fd)
             recorder.revive()
             start = len(recorder.ops)
-            story.open_(self.root / "kb").close()
+            with story.open_(self.root / "kb") as memory:
+                if memory.get(story.LATE) is None:
+                    memory.add(story.record(story.LATE))
+                    recorder.told("late")
         return recorder, start
 
     def judge(self, operation: Operation, state: State) -> list[str]:
         """Lay out a state, open it, and say what is wrong."""
         state.lay_out(self.root)
-        return story.judge(operation, self.root, state.done)
+        return story.judge(operation, self.root, state.done, late=state.late)
 
 
 @contextlib.contextmanager
@@ -121,6 +124,40 @@ def test_a_sample_of_power_cuts_after_a_kill_undoes_nothing(folder: Path, name: 
     found = [state for _, state in twice(simulator, operation, 2)]
     for state in random.Random(6).sample(found, 6):
         assert simulator.judge(operation, state) == [], state
+
+
+def killed_before(
+    simulator: Simulator, operation: Operation, kind: str, part: str, *, late: bool = True
+) -> list[State]:
+    """Return what may be left when a kill comes before the first such change, and a cut later."""
+    plain = simulator.record(operation)
+    begin = next(i for i, op in enumerate(plain.ops) if op.kind == "begin")
+    at = next(i for i, op in enumerate(plain.ops)
+              if i > begin and op.kind == kind and part in op.path)  # fmt: skip
+    recorder, start = simulator.killed(operation, at)
+    return [state for state in states(recorder, start=start) if state.late is late]
+
+
+def test_what_a_kill_left_unsynced_is_durable_before_anything_is_built_on_it(folder: Path) -> None:
+    simulator, operation = Simulator(folder), OPERATIONS["delete"]
+    found = killed_before(simulator, operation, "sync", ".tail")
+    for state in random.Random(9).sample(found, min(len(found), 12)):
+        assert simulator.judge(operation, state) == [], state
+
+
+def test_old_files_outlive_a_manifest_that_a_cut_may_still_take_back(folder: Path) -> None:
+    simulator, operation = Simulator(folder), OPERATIONS["split"]
+    found = killed_before(simulator, operation, "syncdir", "kb/store", late=False)
+    found = [state for state in found if state.at]
+    for state in random.Random(9).sample(found, min(len(found), 25)):
+        assert simulator.judge(operation, state) == [], state
+
+
+@pytest.mark.parametrize("name", ["forget", "hold, forget, lift", "split"])
+def test_no_file_goes_before_zeros_over_it_are_durable(folder: Path, name: str) -> None:
+    recorder = Simulator(folder).record(OPERATIONS[name])
+    assert any(op.kind == "unlink" for op in recorder.ops)
+    assert bare(recorder) == []
 
 
 def test_a_cut_without_any_fsync_is_seen_to_be_wrong(
