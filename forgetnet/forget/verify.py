@@ -35,7 +35,7 @@ Reopen = Callable[[], contextlib.AbstractContextManager[Store]]
 
 LEVELS = ("auto", "touched", "full")
 RESUMED = (
-    "what only a search of raw bytes could see, since this forget was cut short and finished later",
+    "what only a search of raw bytes or by words could see, since this forget was cut short",
     "the openings of its commitments, lost in that moment unless they were saved from the error",
 )
 """What else the receipt of a resumed look says it doesn't cover."""

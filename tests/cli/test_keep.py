@@ -30,6 +30,9 @@ def call(store: str, *words: str, code: int = 0) -> dict:
 
 def test_a_hold_keeps_and_its_lifting_erases(kb):
     hold = call(kb, "hold", "--id", "r1", "--reason", "case 7")
+    shown = RUN.invoke(app, ["forget", "--subject", "ann", "--dry-run", "--store", kb]).stdout
+    assert "1 record would stay" in shown
+    assert hold["name"] in shown
     told = call(kb, "forget", "--subject", "ann", "--yes", code=1)
     assert told["status"] == "unsupported"
     assert [mark["name"] for mark in call(kb, "holds")["marks"]] == [hold["name"]]
