@@ -110,6 +110,7 @@ class Life:
         if chosen := self._pick(memory):
             memory.delete(chosen)
             del self.live[chosen]
+            self._end_restrictions()
 
     def forget(self, memory: Memory) -> None:
         subject = self.chance.choice(SUBJECTS)
@@ -125,10 +126,13 @@ class Life:
             self.gone.add(self.live.pop(i))
             self.erased.append((i, len(self.backups)))
         self.receipts += [receipt.id for receipt in receipts]
+        if receipts:
+            self._end_restrictions()
+
+    def _end_restrictions(self) -> None:
+        """A subject's restriction ends with its last record."""
         there = {self.owner[i] for i in self.live}
-        ended = [name for name, subject in self.restrictions.items() if subject not in there]
-        for name in ended if receipts else []:  # a restriction ends with its last record
-            del self.restrictions[name]
+        self.restrictions = {name: s for name, s in self.restrictions.items() if s in there}
 
     def forget_one(self, memory: Memory) -> None:
         if chosen := self._pick(memory):
