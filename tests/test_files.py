@@ -276,3 +276,20 @@ def test_every_file_and_folder_is_synced(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(FileNotFoundError):
         sync_dir(tmp_path / "nowhere")
     assert files.__all__ == sorted(files.__all__)
+
+
+def test_a_file_that_was_cut_is_synced_after_the_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, done = tmp_path / "file", []
+    append_durable(path, b"one two")
+    for name in ("ftruncate", "fsync"):
+        real = getattr(os, name)
+
+        def call(*given: int, real: Callable[..., None] = real, name: str = name) -> None:
+            done.append(name)
+            real(*given)
+
+        monkeypatch.setattr(os, name, call)
+    truncate_durable(path, 3)
+    assert path.read_bytes() == b"one" and done[-2:] == ["ftruncate", "fsync"]

@@ -73,7 +73,7 @@ MUTANTS = (
         FILES,
         "        os.ftruncate(fd, size)\n        _sync(fd, path)\n",
         "        os.ftruncate(fd, size)\n",
-        ("test tests/faults/test_simulator.py",),
+        ("test tests/test_files.py",),
     ),
     Mutant(
         "bytes written again",

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import random
@@ -68,7 +69,7 @@ class Simulator:
             with contextlib.suppress(KilledError):
                 story.play(operation, self.root, recorder.told)
             for lock in locks:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, AttributeError):
                     os.close(lock._fd)
             recorder.revive()
             start = len(recorder.ops)
@@ -90,8 +91,8 @@ def _locks() -> Iterator[list[catalogue.Lock]]:
     real = catalogue.Lock.__init__
 
     def made(self: catalogue.Lock, path: Path) -> None:
+        found.append(self)  # it may be killed in between
         real(self, path)
-        found.append(self)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(catalogue.Lock, "__init__", made)
@@ -180,28 +181,38 @@ def test_many_power_cuts_undo_nothing_and_claim_nothing(folder: Path, name: str)
         assert simulator.judge(operation, state) == [], state
 
 
-def main(names: list[str]) -> int:
+def main(words: list[str]) -> int:
     """Go through every state of these operations, or of all, and through recoveries from kills."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--most", type=int, default=1 << 30, help="states of one operation")
+    parser.add_argument("names", nargs="*", help="operations; all by default")
+    given = parser.parse_args(words)
     say, bad, total = sys.stdout.write, 0, 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=SHARED if SHARED.is_dir() else None) as made:
         simulator = Simulator(Path(made).resolve())
-        for name in names or OPERATIONS:
-            operation, wrong, sampled = OPERATIONS[name], 0, 0
+        for name in given.names or OPERATIONS:
+            operation, wrong = OPERATIONS[name], 0
             first = list(states(simulator.record(operation)))
             second = [state for _, state in twice(simulator, operation, 6)]
-            chosen = random.Random(8).sample(second, min(len(second), 150))
-            for state in [*first, *chosen]:
-                sampled += not state.whole
+            sampled = sum(not state.whole for state in first + second)
+            chosen = [
+                state
+                for found in (first, second)
+                for state in random.Random(8).sample(found, min(len(found), given.most))
+            ]
+            for state in chosen:
                 if reasons := simulator.judge(operation, state):
                     wrong += 1
                     say(f"VIOLATED {name} at {state.at}, {state.done} done: {reasons}\n"[:900])
                     sys.stdout.flush()
-            say(f"{name:24}{len(first):6} states, {sampled} of them from samples; "
-                f"{len(chosen)} of {len(second)} after a kill; {wrong} violated\n")  # fmt: skip
+            said = (
+                f"{len(first):6} states, {len(second):6} after a kill, {sampled:6} of them sampled"
+            )
+            say(f"{name:24}{said}; {len(chosen)} judged, {wrong} violated\n")
             sys.stdout.flush()
-            bad, total = bad + wrong, total + len(first) + len(chosen)
-    say(f"{total} states, {bad} violated, {time.monotonic() - began:.0f} s\n")
+            bad, total = bad + wrong, total + len(chosen)
+    say(f"{total} judged, {bad} violated, {time.monotonic() - began:.0f} s\n")
     return bool(bad)
 
 
