@@ -28,7 +28,7 @@ __all__ = ["FORMAT", "SUFFIX", "Archive", "read_archive", "unpack", "write_archi
 FORMAT = 1
 SUFFIX = ".forgetnet.tar"
 _MANIFEST = "backup.json"
-_LEFT_OUT = {"store/lock", "store/pulse", "store/reserve"}
+_LEFT_OUT = {"store/lock", "store/pulse", "store/reserve", "store/keys"}
 _TOPS = PARTS - {"journal", "backups"}
 _CHUNK = 1 << 20
 

@@ -22,6 +22,7 @@ __all__ = [
     "append_durable",
     "check_trusted",
     "claim",
+    "copy_slots",
     "doubts",
     "is_full",
     "make_dir",
@@ -199,6 +200,28 @@ def _zero(fd: int, path: Path, start: int, end: int) -> None:
     while position < end:
         position += os.pwrite(fd, _ZEROS[: min(len(_ZEROS), end - position)], position)
     _sync(fd, path)
+
+
+def copy_slots(source: Path, target: Path, size: int = 64) -> None:
+    """Make ``target`` what ``source`` is, slot by slot and in place, durably.
+
+    So a slot that was zeroed is overwritten where it lies, and leaves no old block behind.
+
+    Raises:
+        OSError: it can't be written; some slots may be.
+    """
+    data, created = source.read_bytes(), not target.exists()
+    fd = os.open(target, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        for start in range(0, max(len(data), os.fstat(fd).st_size), size):
+            slot = data[start : start + size] or bytes(size)
+            if os.pread(fd, size, start) != slot:
+                os.pwrite(fd, slot, start)
+        _sync(fd, target)
+    finally:
+        os.close(fd)
+    if created:
+        sync_dir(target.parent)
 
 
 def shred(path: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from forgetnet.forget.sweeping import Sweeper, Sweeps, check_every, expired, is_
 from forgetnet.forget.verbs import Forgets
 from forgetnet.geometry import codes
 from forgetnet.given import check_switches, clock_of, names_of, path_of, text_of
-from forgetnet.opening import Key, Parts, open_parts
+from forgetnet.opening import Key, Parts, is_sealed, open_parts
 from forgetnet.reader import Reader, now
 from forgetnet.record import Deleted, Record, normalise, split_topic
 from forgetnet.store import Floats
@@ -97,6 +97,7 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
         readonly: bool = False,
         sweep_every: float | None = None,
         suppress: Suppress | None = None,
+        encryption: Literal["subject"] | None = None,
         clock: Callable[[], datetime] = now,
     ) -> Memory:
         """Open the memory at a path or URL (``./kb``, ``lance://./kb``, ``memory://``).
@@ -118,6 +119,8 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
             suppress: ``"refuse"`` keeps keyed hashes of what is forgotten from now on and takes
                 none of it again, by id or text; ``"warn"`` takes it and logs its id; ``"off"``
                 shreds the list. A list stays on at later openings, refusing.
+            encryption: ``"subject"`` seals what a new memory's rows say with a key for each
+                subject, which is zeroed with the subject's last record; it stays so.
             clock: returns the present time, aware.
 
         Raises:
@@ -131,7 +134,8 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
         check_switches(StoreError, readonly=readonly)
         every = check_every(sweep_every)
         path_of(path_or_url, "the place of a memory", StoreError)
-        parts = open_parts(str(path_or_url), encoder, key, readonly=readonly)
+        sealed = is_sealed(encryption)
+        parts = open_parts(str(path_or_url), encoder, key, readonly=readonly, sealed=sealed)
         done = False
         try:
             refuse_model(parts)

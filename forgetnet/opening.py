@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from forgetnet.encode import Encoder, resolve_encoder
-from forgetnet.errors import StoreError
+from forgetnet.errors import StoreError, Unsupported
 from forgetnet.files import doubts, trust, write_durable
 from forgetnet.forget.backups import Backups
 from forgetnet.forget.keys import derive_salt, derive_signer, derive_tombstones, key_id, public_pem
@@ -31,7 +31,7 @@ from forgetnet.home import (
 )
 from forgetnet.store import Store, StoreConfig, open_store, split_url
 
-__all__ = ["Key", "Parts", "open_parts"]
+__all__ = ["Key", "Parts", "is_sealed", "open_parts"]
 
 Key = bytes | str | Path | None
 
@@ -52,7 +52,9 @@ class Parts:
     def __post_init__(self) -> None:
         tombstones = derive_tombstones(self.home.secret)
         object.__setattr__(self, "marks", Marks(self.home.path("marks")))
-        object.__setattr__(self, "backups", Backups(self.home.path("backups"), tombstones))
+        sealed = self.home.path("store", "keys")
+        backups = Backups(self.home.path("backups"), tombstones, sealed)
+        object.__setattr__(self, "backups", backups)
         listed = self.home.path("suppressed.jsonl")
         object.__setattr__(self, "suppression", Suppression(listed, tombstones))
 
@@ -70,7 +72,9 @@ class Parts:
             store.close()
 
 
-def open_parts(url: str, encoder: str | Encoder | None, key: Key, *, readonly: bool) -> Parts:
+def open_parts(
+    url: str, encoder: str | Encoder | None, key: Key, *, readonly: bool, sealed: bool = False
+) -> Parts:
     """Open the parts of the memory at a path or URL, making a new one where there is none.
 
     Raises:
@@ -82,6 +86,8 @@ def open_parts(url: str, encoder: str | Encoder | None, key: Key, *, readonly: b
     key = key if key is None or isinstance(key, bytes) else path_of(key, "key=", StoreError)
     engine, path = split_url(url)
     if engine == "memory":
+        if sealed:
+            raise Unsupported("memory:// writes nothing, so that there is nothing to encrypt")
         chosen = resolve_encoder(encoder)
         home = Home(None, read_secret(None, key, create=True))
         config = StoreConfig(chosen.dim, derive_salt(home.secret))
@@ -103,7 +109,7 @@ def open_parts(url: str, encoder: str | Encoder | None, key: Key, *, readonly: b
     fingerprint = key_id(signer.public_key())
     if settings:
         _check_key(root, settings, fingerprint)
-    config = StoreConfig(dim, derive_salt(home.secret), readonly=readonly)
+    config = StoreConfig(dim, derive_salt(home.secret), readonly=readonly, sealed=sealed)
     inner = f"{engine}://{root / 'store'}"
     before = doubts(root)
     store = open_store(inner, config)
@@ -127,6 +133,17 @@ def open_parts(url: str, encoder: str | Encoder | None, key: Key, *, readonly: b
         if not done:
             store.close()
     return Parts(store, chosen, home, inner)
+
+
+def is_sealed(encryption: object) -> bool:
+    """Tell whether a memory is to be encrypted.
+
+    Raises:
+        StoreError: there is no such encryption.
+    """
+    if encryption not in (None, "subject"):
+        raise StoreError("encryption= is 'subject', a key for each subject, or None")
+    return encryption is not None
 
 
 def _check_key(root: Path, settings: Settings, fingerprint: str) -> None:

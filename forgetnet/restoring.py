@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from forgetnet.archive import Archive, read_archive, unpack
 from forgetnet.errors import ForgetIncomplete, StoreCorrupt, StoreError
-from forgetnet.files import claim, make_dir, shred_abandoned, shred_tree, sync_dir
+from forgetnet.files import (
+    claim,
+    copy_slots,
+    make_dir,
+    shred_abandoned,
+    shred_tree,
+    sync_dir,
+    write_durable,
+)
 from forgetnet.forget.backups import tombstones_in
 from forgetnet.forget.marks import Kind, Mark
 from forgetnet.forget.office import Office
@@ -93,6 +101,7 @@ def restore(
         shred_abandoned(target.parent.glob(f".{glob.escape(target.name)}.*.restoring"))
         with _removed(temporary) as kept:
             unpack(archive, temporary, progress=progress)
+            _bring_keys(archive, temporary, places)
             receipt, records = _forget_again(archive, temporary, since, places[0], options)
             temporary.rename(target)
             kept.append(target)
@@ -152,13 +161,43 @@ def _opened(folder: Path, options: Mapping[str, Any]) -> Memory | ForgetNet:
     return ForgetNet.open(folder, **options)
 
 
+def _bring_keys(archive: Archive, folder: Path, places: Sequence[Path]) -> None:
+    """Take the subjects' keys from beside the backup; those of the forgotten are gone from there.
+
+    Raises:
+        StoreError: they aren't there.
+    """
+    if not archive.facts.get("sealed"):
+        return
+    name = Path(str(archive.facts["keys"])).name
+    found = next((place / name for place in places if (place / name).exists()), None)
+    if found is None:
+        raise StoreError(
+            f"{name}, which lay beside the backup and holds the keys of its rows, is missing in "
+            f"{', '.join(map(str, places))}; bring it there, or name where it is with tombstones="
+        )
+    copy_slots(found, folder / "store" / "keys")
+    write_durable(folder / "store" / "restoring", b"")
+
+
+def _tidy(archive: Archive, folder: Path, office: Office) -> int:
+    """Purge the rows whose keys are gone; return how many there were."""
+    if not archive.facts.get("sealed"):
+        return 0
+    (folder / "store" / "restoring").unlink()
+    lost = int(archive.facts["records"]) - office.store.count()
+    office.store.purge()
+    return lost
+
+
 def _forget_again(
     archive: Archive, folder: Path, since: set[str], place: Path, options: Mapping[str, Any]
 ) -> tuple[Receipt | None, int]:
     """Open what was unpacked, check that it is what was backed up, and forget."""
     with _opened(folder, options) as opened:
         with opened._keeping() as office:  # noqa: SLF001 # one house
-            if office.store.digest() != archive.facts.get("digest"):
+            lost = _tidy(archive, folder, office)
+            if not lost and office.store.digest() != archive.facts.get("digest"):
                 raise StoreCorrupt(f"{archive.path} doesn't hold the records that it says")
             ids = tuple(r.id for r in office.store.scan() if office.backups.hash(r.id) in since)
         receipt = None

@@ -81,12 +81,15 @@ class StoreConfig:
         salt: secret bytes that key the shard map.
         cap: most records of several subjects in one leaf.
         readonly: open for reading beside a writer.
+        sealed: encrypt what a new store's rows say, with a key for each subject; an old one is as
+            it was made.
     """
 
     dim: int
     salt: bytes
     cap: int = 4096
     readonly: bool = False
+    sealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

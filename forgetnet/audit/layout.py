@@ -24,7 +24,7 @@ _HOME = {
     "forgetnet.json", "key", "receipt.pub", "journal", "receipts", "ledger.jsonl", "store",
     "experts", "marks", "backups", "suppressed.jsonl",
 }  # fmt: skip
-_STORE = {"manifest.json", "pieces", "tails", "lock", "pulse", "reserve"}
+_STORE = {"manifest.json", "pieces", "tails", "lock", "pulse", "reserve", "keys"}
 _MANIFEST = {"format", "dim", "cap", "sequence", "leaves", "check"}
 _NUMBERS = ("rows", "bytes", "tail")
 _NAME = re.compile(r"[\w-]{1,64}")
@@ -38,6 +38,12 @@ _COLUMNS = [
     "key", "id", "text", "subject", "topic", "mentions", "derived_from", "metadata",
     "created_at", "expires_at", "content", "place",
 ]  # fmt: skip
+
+_SEALED = [
+    "key", "id", "subject", "topic", "mentions", "derived_from", "created_at", "expires_at",
+    "place", "sealed",
+]  # fmt: skip
+_ROWS = (_COLUMNS, _SEALED)
 
 Leaf = Mapping[str, Any]
 
@@ -233,11 +239,13 @@ def _bytes(shown: str, parts: list[tuple[str, Path]], leaf: Leaf, dim: int) -> I
                     reader = reader_of(path)
                     rows += reader.num_rows()
                     schema = reader.metadata().schema
-                    width = getattr(schema.field("content").type, "list_size", None)
+                    sealed = schema.names == _SEALED
+                    kind = None if sealed else schema.field("content").type
+                    width = dim if sealed else getattr(kind, "list_size", None)
             except StoreCorrupt:
                 yield f"{shown}/{name}: it can't be decoded"
                 return
-            if schema.names != _COLUMNS or width != dim:
+            if schema.names not in _ROWS or width != dim:
                 yield f"{shown}/{name}: its columns are not those of a piece"
     if rows != leaf["rows"]:
         yield f"{shown}: it has {rows} rows and the manifest says {leaf['rows']}"
@@ -272,4 +280,4 @@ def _tails(
 
 
 def _is_frame(frame: Frame) -> bool:
-    return frame.part < frame.parts and frame.schema.names in (_COLUMNS, ["dead"])
+    return frame.part < frame.parts and frame.schema.names in (*_ROWS, ["dead"])

@@ -15,7 +15,7 @@ from typing import Any
 from forgetnet.archive import SUFFIX, write_archive
 from forgetnet.errors import StoreError
 from forgetnet.files import make_dir
-from forgetnet.forget.backups import tombstones_in
+from forgetnet.forget.backups import keys_beside, tombstones_in
 from forgetnet.forget.keys import key_id
 from forgetnet.forget.office import Office
 from forgetnet.given import check_switches, path_of, root_of
@@ -54,9 +54,12 @@ class Backs:
                 make_dir(where, 0o700)
                 log = office.backups.start([where])
                 log.mirror(where / log.path.name)
+                office.backups.copy_keys(where)
                 made = office.clock().astimezone(UTC)
                 name = f"{root.name}-{made:%Y%m%dT%H%M%SZ}-{token_hex(4)}{SUFFIX}"
                 facts = _facts(office, where, made.isoformat())
+                facts["keys"] = keys_beside(where, log.path).name
+                facts["sealed"] = (root / "store" / "keys").exists()
                 write_archive(root, where / name, facts, progress=progress)
             except OSError as error:
                 raise StoreError(

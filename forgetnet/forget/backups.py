@@ -15,10 +15,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from forgetnet.errors import StoreCorrupt, StoreError
-from forgetnet.files import make_dir, write_durable
+from forgetnet.files import copy_slots, make_dir, write_durable
 from forgetnet.forget.hashlog import HashLog, keyed_hash, read_hashes
 
-__all__ = ["Backups", "tombstones_in"]
+__all__ = ["Backups", "keys_beside", "tombstones_in"]
 
 _NAME = re.compile(r"tombstones-([0-9a-f]{16})\.jsonl")
 _HOLDS = "backups made before it, from which a restore forgets these records before it answers"
@@ -34,10 +34,12 @@ class Backups:
     Args:
         folder: ``backups`` in the memory's folder; None in memory, of which there are none.
         key: keys the hashes of ids.
+        sealed: file of the keys of subjects, where there is one; no backup holds them.
     """
 
-    def __init__(self, folder: Path | None, key: bytes) -> None:
+    def __init__(self, folder: Path | None, key: bytes, sealed: Path | None = None) -> None:
         self._folder = folder
+        self._sealed = sealed
         self._key = key
         self._log: HashLog | None = None
         self._missed = False
@@ -122,6 +124,28 @@ class Backups:
         log.add([*ids, *map(self.hash, owed)])
         self._missed = sum(self._reach(log, p) for p in self.places) < len(self.places)
 
+    def copy_keys(self, place: Path) -> None:
+        """Bring the copy of the subjects' keys beside the backups in a place up to date.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        log = self.log
+        if log is not None and self._sealed is not None and self._sealed.exists():
+            copy_slots(self._sealed, keys_beside(place, log.path))
+
+    def purged(self) -> None:
+        """Zero the keys that went in every copy within reach."""
+        if self._sealed is None or not self._sealed.exists():
+            return
+        for place in self.places:
+            done = False
+            with contextlib.suppress(OSError):
+                if place.is_dir():
+                    self.copy_keys(place)
+                    done = True
+            self._missed = self._missed or not done
+
     def _reach(self, log: HashLog, place: Path) -> bool:
         with contextlib.suppress(OSError, StoreCorrupt):
             if place.is_dir():
@@ -134,6 +158,11 @@ class Backups:
         if self.log is None:
             return ()
         return (_HOLDS, _LATE) if self._missed else (_HOLDS,)
+
+
+def keys_beside(place: Path, log: Path) -> Path:
+    """Return the copy of subjects' keys that belongs to a log of tombstones."""
+    return place / f"{log.stem.replace('tombstones', 'keys')}.slots"
 
 
 def tombstones_in(place: Path) -> dict[str, list[str]]:

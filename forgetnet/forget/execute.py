@@ -233,6 +233,7 @@ def purge(office: Office, batch: Sequence[Accepted]) -> list[Accepted]:
                 accepted = replace(accepted, entry=entry)
             found.append(accepted)
         roomy(office, office.store.purge)
+        office.backups.purged()
         for accepted in found:
             accepted.look.purged()
     return found

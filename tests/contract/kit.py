@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import lance
 import numpy as np
 import pyarrow as pa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from forgetnet.filters import compile_filter
 from forgetnet.record import Record, normalise
@@ -156,7 +157,7 @@ def bytes_below(folder: Path) -> bytes:
 def named_by_manifest(folder: Path) -> set[str]:
     """Return the files and folders that a store's folder may hold, by its manifest."""
     leaves = json.loads((folder / "manifest.json").read_bytes())["leaves"].values()
-    names = {"manifest.json", "lock", "pulse", "pieces", "tails", "reserve"}
+    names = {"manifest.json", "lock", "pulse", "pieces", "tails", "reserve", "keys"}
     for leaf in leaves:
         names |= {f"pieces/{leaf['name']}.lance", f"tails/{leaf['name']}.tail"}
     return names
@@ -171,4 +172,29 @@ def strays(folder: Path) -> set[str]:
     return found - named_by_manifest(folder)
 
 
-engines = [Engine("memory", MemoryStore), Engine("lance", LanceStore, rows_on_disk)]
+def sealed(path: Path, given: StoreConfig) -> Store:
+    return LanceStore(path, replace(given, sealed=True))
+
+
+def sealed_on_disk(folder: Path) -> list[dict[str, Any]]:
+    """Decode every row below a folder and open what is sealed; without its key it stays so."""
+    keys = {}
+    data = (folder / "keys").read_bytes()
+    for start in range(0, len(data), 64):
+        keys[data[start : start + 16]] = data[start + 16 : start + 48]
+    found = rows_on_disk(folder)
+    for row in found:
+        if (told := row.get("sealed")) is None or told[:16] not in keys:
+            continue
+        opened = AESGCM(keys[told[:16]]).decrypt(told[16:28], told[28:], row["id"].encode())
+        size = int.from_bytes(opened[:4], "little")
+        row["text"], row["metadata"] = json.loads(opened[4 : 4 + size])
+        row["content"] = np.frombuffer(opened[4 + size :], np.float32).tolist()
+    return found
+
+
+engines = [
+    Engine("memory", MemoryStore),
+    Engine("lance", LanceStore, rows_on_disk),
+    Engine("sealed", sealed, sealed_on_disk),
+]

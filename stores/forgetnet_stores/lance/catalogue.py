@@ -321,7 +321,7 @@ def prepare(root: Path, dim: int, cap: int) -> Lock:
     """
     manifest = root / "manifest.json"
     if not manifest.exists() and root.exists():
-        known = {"pieces", "tails", "lock", "pulse"}
+        known = {"pieces", "tails", "lock", "pulse", "keys", "reserve"}
         if not root.is_dir() or any(
             p.name not in known and not p.match(TEMPORARY) for p in root.iterdir()
         ):

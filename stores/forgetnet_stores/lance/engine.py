@@ -29,6 +29,7 @@ from forgetnet_stores.lance.fold import Batch, fold, needs_fold, overflows, swee
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.native import native_cone, native_search
 from forgetnet_stores.lance.pieces import piece_path
+from forgetnet_stores.lance.ring import ring_of
 from forgetnet_stores.lance.room import fold_dirty, give_up, rewritten, set_aside
 from forgetnet_stores.lance.state import State
 from forgetnet_stores.lance.swap import Swap
@@ -46,10 +47,6 @@ class _Undone(StoreError):
 
 class LanceStore:
     """A durable store in a folder: pieces and tails by leaf, one writer, many readers."""
-
-    capabilities = Capabilities(
-        durable=True, physical_purge=True, readers=True, search_paths=("flat", "lancedb")
-    )
 
     def __init__(self, path: Path, config: StoreConfig) -> None:
         try:
@@ -69,6 +66,7 @@ class LanceStore:
         self._sealed = 0
         opened = False
         try:
+            self._state.ring = ring_of(self._root, config)
             self._pulse = Pulse(self._root / "pulse", writer=not config.readonly)
             if config.readonly:
                 self._state.refresh(self._pulse)
@@ -84,6 +82,12 @@ class LanceStore:
         finally:
             if not opened:
                 self.close()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this engine can do; LanceDB can't search what is sealed."""
+        paths = ("flat", "lancedb") if self._state.ring is None else ("flat",)
+        return Capabilities(durable=True, physical_purge=True, readers=True, search_paths=paths)
 
     def _refresh(self) -> State:
         if self._pulse is None:
@@ -169,6 +173,8 @@ class LanceStore:
         """Make one batch durable as frames in the tails of its leaves, then what counts."""
         manifest = self._state.manifest
         adds = {} if swap is None else swap.tables()
+        if self._state.ring is not None:
+            adds = {prefix: self._state.ring.seal(table) for prefix, table in adds.items()}
         tables = [*((p, dead_batch(keys)) for p, keys in dead.items()), *adds.items()]
         new = [prefix for prefix in adds if prefix not in manifest.leaves]
         manifest.leaves.update({prefix: Leaf(prefix) for prefix in new})
@@ -264,6 +270,7 @@ class LanceStore:
         state.table.purge()
         dirty = [prefix for prefix, leaf in state.manifest.leaves.items() if leaf.dead]
         if not dirty and not state.leftovers:
+            state.drop_keys()
             return Purged()
         done = Purged()
         with self._change():
@@ -271,6 +278,7 @@ class LanceStore:
                 if dirty:
                     done = fold_dirty(state, dirty, self._commit)
                 sweep(state)
+                state.drop_keys()
             except OSError as error:
                 raise _Undone(
                     f"can't purge {self._root}: {error}; the records are unreachable, but their "

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +117,7 @@ def _write(state: State, fresh: Sequence[Leaf], batch: Batch | None) -> None:
             chosen = np.fromiter(map(positions.__getitem__, new), np.int64, len(new))
             ids = new if rest is None else new + [record.id for record in rest.records]
             make = partial(_piece, ids, come, chosen, rest)
-            started.append(state.crew.begin(_write_one, state.root, leaf, make))
+            started.append(state.crew.begin(_write_one, state, leaf, make))
             if known:
                 gathered.append(started[-1])
         if batch is not None:
@@ -129,9 +128,11 @@ def _write(state: State, fresh: Sequence[Leaf], batch: Batch | None) -> None:
         sync_dir(state.root / "pieces")
 
 
-def _write_one(root: Path, leaf: Leaf, make: Callable[[], pa.Table]) -> None:
+def _write_one(state: State, leaf: Leaf, make: Callable[[], pa.Table]) -> None:
     table = make()
-    leaf.digest, leaf.piece_bytes = write_piece(piece_path(root, leaf.name), table)
+    if state.ring is not None:
+        table = state.ring.seal(table)
+    leaf.digest, leaf.piece_bytes = write_piece(piece_path(state.root, leaf.name), table)
     leaf.rows = len(table)
 
 

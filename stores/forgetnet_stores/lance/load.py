@@ -18,6 +18,7 @@ from forgetnet.store import PLACE_DIM
 from forgetnet_stores.lance.catalogue import Leaf, Manifest
 from forgetnet_stores.lance.columns import DEAD, Rows, from_arrow
 from forgetnet_stores.lance.pieces import piece_path, read_piece
+from forgetnet_stores.lance.ring import Ring
 from forgetnet_stores.lance.tail import Frame, read_frames
 
 __all__ = [
@@ -57,7 +58,7 @@ def _without(rows: Rows, dead: set[int]) -> Rows:
     return rows.take([i for i, key in enumerate(keys) if key not in dead])
 
 
-def _merge(frames: Iterable[Frame], dim: int) -> tuple[Rows, set[int]]:
+def _merge(frames: Iterable[Frame], dim: int, ring: Ring | None) -> tuple[Rows, set[int]]:
     """Collect the rows that came and the keys that died; rows that did both are left out."""
     came: list[pa.Table] = []
     dead: set[int] = set()
@@ -67,8 +68,19 @@ def _merge(frames: Iterable[Frame], dim: int) -> tuple[Rows, set[int]]:
             dead.update(table.column("dead").to_pylist())
         else:
             came.append(table)
-    rows = from_arrow(pa.concat_tables(came), dim) if came else _concat([], dim)
-    return _without(rows, dead), dead
+    if not came:
+        return _concat([], dim), dead
+    table = pa.concat_tables(came)
+    if ring is not None:  # the key of a dead row may be gone already
+        table = ring.unseal(_living(table, dead), dim)
+        dead |= ring.lost
+    return _without(from_arrow(table, dim), dead), dead
+
+
+def _living(table: pa.Table, dead: set[int]) -> pa.Table:
+    keys = table.column("key").to_pylist()
+    alive = [i for i, key in enumerate(keys) if key not in dead]
+    return table if len(alive) == len(keys) else table.take(pa.array(alive, pa.int64()))
 
 
 def read_tail(root: Path, leaf: Leaf, start: int = 0) -> list[Frame]:
@@ -80,10 +92,12 @@ def read_tail(root: Path, leaf: Leaf, start: int = 0) -> list[Frame]:
     return list(read_frames(tail_path(root, leaf.name), start, leaf.tail_bytes))
 
 
-def load_tail(root: Path, leaf: Leaf, dim: int) -> tuple[Rows, set[int]]:
+def load_tail(
+    root: Path, leaf: Leaf, dim: int, ring: Ring | None = None
+) -> tuple[Rows, set[int]]:
     """Read from its file what the live leaf's tail holds: rows that came, and keys that died."""
     frames = read_tail(root, leaf)
-    return _merge([frame for frame in frames if frame.end <= leaf.tail_bytes], dim)
+    return _merge([frame for frame in frames if frame.end <= leaf.tail_bytes], dim, ring)
 
 
 def last_whole(base: int, frames: Iterable[Frame]) -> int:
@@ -116,27 +130,29 @@ class Reading:
     rows: Rows | None = None
     dead: set[int] = field(default_factory=set)
 
-    def load(self, root: Path, dim: int, until: int) -> Rows:
+    def load(self, root: Path, dim: int, until: int, ring: Ring | None = None) -> Rows:
         """Read the rows, unless they are read already, counting batches up to number ``until``.
 
         Raises:
             StoreCorrupt: a file's bytes are not those that were written.
         """
         if self.rows is None:
-            self.rows = self._read(root, dim, until)
+            self.rows = self._read(root, dim, until, ring)
         return self.rows
 
-    def _read(self, root: Path, dim: int, until: int) -> Rows:
+    def _read(self, root: Path, dim: int, until: int, ring: Ring | None) -> Rows:
         leaf, frames = self.leaf, [f for f in self.frames if f.sequence <= until]
         leaf.tail_bytes = 0 if self.known is None else self.known.tail_bytes
         if frames:
             leaf.tail_bytes = frames[-1].end
         leaf.frames = len(frames)
-        came, self.dead = _merge(frames, dim)
+        came, self.dead = _merge(frames, dim, ring)
         if self.known is not None or not leaf.rows:
             return came
-        piece = read_piece(piece_path(root, leaf.name), dim, leaf.digest)
-        if len(piece) != leaf.rows:
+        piece = read_piece(piece_path(root, leaf.name), dim, leaf.digest, ring)
+        lost = set() if ring is None else ring.lost
+        self.dead |= lost
+        if len(piece) != leaf.rows and not lost:
             raise StoreCorrupt(
                 f"piece {leaf.name} has {len(piece)} rows and the manifest says {leaf.rows}; "
                 "restore the store from a backup"

@@ -18,6 +18,7 @@ import pyarrow as pa
 from forgetnet.errors import StoreCorrupt
 from forgetnet.files import sync_inside
 from forgetnet_stores.lance.columns import Rows, from_arrow
+from forgetnet_stores.lance.ring import Ring
 
 __all__ = ["piece_path", "read_piece", "write_piece"]
 
@@ -85,7 +86,7 @@ def _check_whole(path: Path, rows: int) -> None:
         raise OSError(number, "a piece was not written whole", str(path))
 
 
-def read_piece(path: Path, dim: int, digest: str) -> Rows:
+def read_piece(path: Path, dim: int, digest: str, ring: Ring | None) -> Rows:
     """Read a piece back, checking its digest first.
 
     Raises:
@@ -101,4 +102,5 @@ def read_piece(path: Path, dim: int, digest: str) -> Rows:
     size = sum(file.stat().st_size for _, file in _files(path))
     rows = max(1, dataset.count_rows() * _BATCH_BYTES // max(1, size))
     batches = dataset.to_batches(batch_size=min(rows, _BATCH_ROWS))
-    return from_arrow(pa.Table.from_batches(batches, dataset.schema), dim)
+    table = pa.Table.from_batches(batches, dataset.schema)
+    return from_arrow(table if ring is None else ring.unseal(table, dim), dim)

@@ -36,6 +36,7 @@ from forgetnet_stores.lance.load import (
     settled,
     tail_path,
 )
+from forgetnet_stores.lance.ring import Ring, name_of
 
 __all__ = ["Group", "State"]
 
@@ -61,11 +62,13 @@ class State:
         inner: inner nodes of the shard map.
         crew: threads that write for this store.
         leftovers: names of pieces and tails that no leaf names and that are still to be shredded.
+        ring: keys by subject; None where rows are stored as they are.
     """
 
-    def __init__(self, root: Path, config: StoreConfig) -> None:
+    def __init__(self, root: Path, config: StoreConfig, ring: Ring | None = None) -> None:
         self.root = root
         self.config = config
+        self.ring = ring
         self.leftovers: list[str] = []
         self.crew = Crew()
         self._held = False
@@ -164,7 +167,7 @@ class State:
                 )
                 if self.manifest.leaves:  # what is known stays as it is, should reading fail
                     for reading in readings:
-                        reading.load(self.root, manifest.dim, manifest.sequence)
+                        reading.load(self.root, manifest.dim, manifest.sequence, self.ring)
                 else:  # one leaf at a time, to spare memory
                     self._apply(manifest, readings)
             except (OSError, ValueError, StoreCorrupt) as error:
@@ -232,7 +235,7 @@ class State:
                 if reading.known is not None:
                     self._bury(reading.known, reading.dead)
             for reading in readings:
-                rows = reading.load(self.root, manifest.dim, manifest.sequence)
+                rows = reading.load(self.root, manifest.dim, manifest.sequence, self.ring)
                 leaf = manifest.leaves[reading.leaf.prefix]
                 leaf.dead |= reading.dead
                 self._take(leaf, rows)
@@ -325,3 +328,8 @@ class State:
             for i in group.positions:
                 self.manifest.leaves[prefix].leave(ids[i])
         self.drop(ids)
+
+    def drop_keys(self) -> None:
+        """Zero the keys of whom nothing is stored any more; nothing dead may be in any file."""
+        if self.ring is not None:
+            self.ring.keep(name_of(r.id, r.subject) for r in self.table.records.values())
