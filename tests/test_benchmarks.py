@@ -111,3 +111,11 @@ def test_engines_take_turns(module):
     times = module("timing").in_turn(actions, 2)
     assert order == ["b0", "a0", "a0", "b0", "b1", "a1"]
     assert [len(taken) for taken in times] == [2, 2]
+
+
+def test_what_keys_by_subject_cost_is_measured_beside_a_plain_memory(module, tmp_path):
+    rows = module("encryption").measure(tmp_path, 300)
+    told = ["add, a row", "open, a row", "search", "forget a subject of 50", "size on disk"]
+    assert [row[0] for row in rows] == told
+    assert all(float(ratio) > 0 for *_, ratio in rows)
+    assert float(rows[-1][-1]) > 1.0  # a seal takes room
