@@ -213,7 +213,7 @@ def _grows(pid: int, name: str, words: list[int], target: Path) -> bool:
     size = os.stat(f"/proc/{pid}/fd/{words[0]}").st_size  # noqa: PTH116 # no file's path
     if name == "pwrite64":
         return words[3] + words[2] > size
-    with open(f"/proc/{pid}/fdinfo/{words[0]}", encoding="ascii") as told:  # noqa: PTH123
+    with open(f"/proc/{pid}/fdinfo/{words[0]}", encoding="ascii") as told:  # noqa: PTH123 # no file's path
         found = dict(line.split(":", 1) for line in told if ":" in line)
     if int(found["flags"], 8) & os.O_APPEND:
         return True
