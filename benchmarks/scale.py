@@ -196,9 +196,11 @@ def _speed(case: Case, flat: Flat, ours: tuple[Ours, Ours], hnsw: Hnsw | None) -
         return Row(what, shown[which], beside, f"{middle[0] / middle[which]:.2f}")
 
     yield row("scan", 1, reached, 8.0)
-    yield row(f"pivots, window {rung.window:g}", 2, near, 30.0)
+    yield row(f"pivots, window {rung.window:g}, reach {rung.reach:g}", 2, near, 30.0)
     usual = recall([pivots.search(query) for query in case.asked], exact)
-    yield row(f"pivots as served, window {DEFAULT.window:g}", 3, usual, 30.0)
+    yield row(
+        f"pivots as served, window {DEFAULT.window:g}, reach {DEFAULT.reach:g}", 3, usual, 30.0
+    )
     if many:
         for what, found, least in (("scan", reached, 0.999), ("pivots as served", usual, 0.99)):
             yield Row(f"{case.name}: {what}, recall@10", f"{found:.4f}", "", "",

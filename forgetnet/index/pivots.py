@@ -227,25 +227,39 @@ class Coded:
 
     # -- questions
 
-    def candidates(self, query: Floats, window: float, want: int, least: int) -> Ints:
+    def candidates(self, query: Floats, window: float, reach: float, want: int, least: int) -> Ints:
         """Return the slots of about ``want`` rows that seem the best of the nearest lists.
 
         Args:
             query: (d,) unit vector.
             window: how much less similar than the nearest pivot those may be, as cosines, whose
                 lists are looked through.
+            reach: at most so many of them, as a multiple of the number of pivots to the 3/4.
             want: how many rows.
             least: fewer than this only where so many can't be found.
         """
-        query = turned(query)
+        turn = turned(query)
         while True:
-            lists = self._lists if self._names else np.array([_LONE])
-            if self._names and window < 2.0:
-                lists = self._codes.within(query, _PIVOTS, window)
-            found = self._codes.best(query, lists, want, least)
+            lists = self._nearest(query, turn, window, reach * len(self._names) ** 0.75)
+            found = self._codes.best(turn, lists, want, least)
             if len(found) >= least or window >= 2.0:
                 return found
-            window = max(0.1, 2 * window)
+            window, reach = max(0.1, 2 * window), np.inf
+
+    def _nearest(self, query: Floats, turn: Floats, window: float, most: float) -> Ints:
+        """Return the lists of the pivots in a window; of too many, those that are the nearest."""
+        if not self._names:
+            return np.array([_LONE])
+        if window >= 2.0:
+            return self._lists
+        lists = self._codes.within(turn, _PIVOTS, window)
+        if len(lists) <= most:
+            return lists
+        # Their codes are too coarse to tell apart so many: where no pivot is near, all seem alike.
+        products = self._matrix @ whole(query)
+        nth = len(products) - 1 - int(most)
+        nearest: Ints = self._lists[products > np.partition(products, nth)[nth]]
+        return nearest
 
     def digest(self) -> str:
         """Hash pivots, lists and codes in the order of id hashes: equal for equal sets of rows."""

@@ -44,10 +44,12 @@ class Rung:
     Attributes:
         window: how much less similar than the nearest pivot others may be, as cosines, whose lists
             are looked through.
+        reach: at most so many lists, as a multiple of the number of pivots to the 3/4.
         rows: rows looked at once more, as a multiple of k + 8.
     """
 
     window: float
+    reach: float
     rows: int
 
     def width(self, k: int) -> int:
@@ -56,7 +58,13 @@ class Rung:
 
 
 # Constants, for a choice made from the rows would have to be made again with every change.
-LADDER = (Rung(0.2, 8), Rung(0.3, 8), Rung(0.35, 16), Rung(0.45, 16), Rung(math.inf, 32))
+LADDER = (
+    Rung(0.2, 1.0, 8),
+    Rung(0.3, 1.25, 8),
+    Rung(0.4, 1.75, 16),
+    Rung(0.5, 3.0, 16),
+    Rung(math.inf, math.inf, 32),
+)
 DEFAULT = LADDER[2]
 
 
@@ -187,7 +195,7 @@ class Index(FlatIndex):
         if (coded := self._coded) is None:
             return super().search(query, k)
         want = rung.width(k) + len(out)
-        slots = coded.candidates(query, rung.window, want, k + len(out))
+        slots = coded.candidates(query, rung.window, rung.reach, want, k + len(out))
         if len(out):
             slots = np.setdiff1d(slots, out, assume_unique=True)
         return self.nearest(query, slots, k)

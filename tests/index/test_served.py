@@ -20,7 +20,7 @@ from tests.contract.kit import places, record, vectors
 def many(monkeypatch: pytest.MonkeyPatch) -> Table:
     monkeypatch.setattr(table, "Index", partial(Index, scan=100, split=200))
     monkeypatch.setattr(tiers, "_FEWEST", 1)
-    monkeypatch.setattr(tiers, "DEFAULT", Rung(0.0, 1))
+    monkeypatch.setattr(tiers, "DEFAULT", Rung(0.0, 1, 1))
     found = Table(8, b"salt")
     found.add([record(f"{i:03}") for i in range(600)], vectors(600), places(600))
     return found

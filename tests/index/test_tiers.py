@@ -186,7 +186,7 @@ def test_a_hit_s_distance_is_exact_whatever_the_way(n: int, seed: int) -> None:
 def test_a_recall_that_is_asked_for_is_reached_on_the_sample(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ladder = (Rung(0.0, 1), Rung(0.1, 1), Rung(0.3, 4), Rung(2.0, 16))
+    ladder = (Rung(0.0, 1, 1), Rung(0.1, 1, 1), Rung(0.3, 2, 4), Rung(2.0, 2, 16))
     monkeypatch.setattr(tiers, "LADDER", ladder)
     history = History(33)
     history.add(400, 1)
