@@ -317,7 +317,7 @@ def main(arguments: Sequence[str]) -> int:
     text = "\n".join([command, "", table(HEAD, [row.cells() for row in rows]), "", met])
     print(text)
     if options.markdown:
-        put(options.markdown, "scale.py", text)
+        put(options.markdown, "scale.py --texts" if options.texts else "scale.py", text)
     return int(not all(promised))
 
 
