@@ -21,7 +21,8 @@ class Mutant:
         name: what is missing.
         path: of the file.
         old, new: what stands there once, and what instead.
-        hunts: ``cut OPERATION``, ``twice OPERATION`` (a kill, then a cut) or ``test NODE``.
+        hunts: ``cut OPERATION``, ``twice OPERATION`` (a kill, then a cut),
+            ``struck OPERATION`` (at system calls) or ``test NODE``.
     """
 
     name: str
@@ -87,14 +88,14 @@ MUTANTS = (
         FILES,
         "        position += os.pwrite(fd, _ZEROS[: min(len(_ZEROS), end - position)], position)\n",
         "        position = end\n",
-        ("test tests/faults/test_simulator.py",),
+        ("test tests/faults/test_simulator.py -k no_file_goes",),
     ),
     Mutant(
         "fsync of zeros",
         FILES,
         " position)], position)\n    _sync(fd, path)\n",
         " position)], position)\n",
-        ("test tests/faults/test_simulator.py",),
+        ("test tests/faults/test_simulator.py -k no_file_goes",),
     ),
     Mutant(
         "folder of what was shredded",
@@ -171,14 +172,14 @@ MUTANTS = (
         f"{_LANCE}/state.py",
         "            rewrite_durable(tail_path(self.root, name), sizes[name])\n",
         "            pass\n",
-        ("test tests/faults/test_simulator.py", "twice add"),
+        ("test tests/faults/test_simulator.py -k what_a_kill_left", "twice add"),
     ),
     Mutant(
         "manifest before orphans go",
         f"{_LANCE}/state.py",
         "            manifest.save(self.root)\n",
         "            pass\n",
-        ("test tests/faults/test_simulator.py", "twice add"),
+        ("test tests/faults/test_simulator.py -k old_files_outlive", "twice add"),
     ),
     Mutant(
         "a piece read back",
@@ -264,7 +265,7 @@ MUTANTS = (
         "forgetnet/archive.py",
         "    shred_abandoned(target.parent.glob(",
         "    list(target.parent.glob(",
-        ("test tests/faults/test_calls.py",),
+        ("struck backup",),
     ),
     Mutant(
         "folder of a restored memory",
@@ -285,7 +286,7 @@ MUTANTS = (
         "forgetnet/restoring.py",
         "        shred_abandoned(target.parent.glob(",
         "        list(target.parent.glob(",
-        ("test tests/faults/test_calls.py",),
+        ("struck restore",),
     ),
     Mutant(
         "folders of a new memory",

@@ -32,19 +32,18 @@ def _fails(hunt: str, folder: Path, most: int) -> bool:
     if kind == "test":
         import pytest
 
-        quiet = [
-            "-q",
-            "-x",
-            "-p",
-            "no:cacheprovider",
-            "-W",
-            "ignore::pytest.PytestAssertRewriteWarning",
-        ]
-        return bool(pytest.main([*quiet, *what.split()]))
+        loaded = "ignore::pytest.PytestAssertRewriteWarning"
+        quiet = ["-q", "-x", "-p", "no:cacheprovider", "-W", loaded]
+        ended = int(pytest.main([*quiet, *what.split()]))
+        if ended not in {0, 1}:
+            raise RuntimeError(what)
+        return bool(ended)
     from tests.faults.simulate import states
     from tests.faults.story import OPERATIONS
     from tests.faults.test_simulator import Simulator, twice
 
+    if kind == "struck":
+        return _struck(folder, what)
     simulator, operation = Simulator(folder), OPERATIONS[what]
     if kind == "cut":
         found = list(states(simulator.record(operation)))
@@ -53,6 +52,16 @@ def _fails(hunt: str, folder: Path, most: int) -> bool:
     chosen = random.Random(3).sample(found, min(len(found), most))
     chosen.sort(key=lambda state: state.done == 0)  # what was acknowledged is lost first
     return any(simulator.judge(operation, state) for state in chosen)
+
+
+def _struck(folder: Path, what: str) -> bool:
+    from tests.faults.calls import Bench, cases
+    from tests.faults.story import OPERATIONS
+
+    folder.mkdir()
+    bench, operation = Bench(folder), OPERATIONS[what]
+    chosen = cases(bench.count(operation), ("kill",), 12)
+    return any(bench.case(operation, kind, at).wrong for kind, at in chosen)
 
 
 def survives(mutant: Mutant, most: int = 40) -> str:
@@ -91,8 +100,11 @@ def survives(mutant: Mutant, most: int = 40) -> str:
                         del sys.modules[loaded]
                     import tests.faults.test_simulator  # noqa: F401 # a slip here isn't a failure
 
-                    code = 1
-                    code = int(_fails(hunt, Path(made).resolve() / "work", most))
+                    code = 1  # an error is a failure, too
+                    try:
+                        code = int(_fails(hunt, Path(made).resolve() / "work", most))
+                    except RuntimeError:
+                        code = 2
                 os._exit(code)
             ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             if ended not in {0, 1}:
