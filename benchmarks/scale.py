@@ -39,7 +39,6 @@ from timing import cost, in_turn, is_one_thread, machine, memory_bytes, one_thre
 
 from forgetnet.encode import minilm
 from forgetnet.index import Index
-from forgetnet.index.tiers import DEFAULT, LADDER, Rung
 from forgetnet.store import PLACE_DIM
 
 PACKAGES = ("numpy", "faiss-cpu", "hnswlib", "sentence-transformers")
@@ -81,9 +80,9 @@ class Ours:
         self.built = cost(self.index.settle)[1]
         self.grown = memory_bytes("VmRSS") - before
 
-    def search(self, vector: Floats, rung: Rung = DEFAULT) -> list[int]:
-        """Return row numbers."""
-        return [int(i) for i, _ in self.index.by_codes(vector, K, rung)]
+    def search(self, vector: Floats) -> list[int]:
+        """Return row numbers, of the recall that is served."""
+        return [int(i) for i, _ in self.index.by_codes(vector, K)]
 
     def forget(self, rows: Sequence[int]) -> None:
         """Remove rows."""
@@ -131,16 +130,6 @@ def differ(one: Answers, other: Answers) -> str:
     return f"{sum(a != b for a, b in zip(one, other, strict=True))} of {len(one)} answers"
 
 
-def cheapest(ask: Callable[[Floats, Any], list[int]], case: Case, exact: Answers,
-             efforts: Sequence[Any], least: float) -> tuple[Any, float]:  # fmt: skip
-    """Return the first effort that reaches a recall, or the last one, with its recall."""
-    for effort in efforts:
-        reached = recall([ask(query, effort) for query in case.asked], exact)
-        if reached >= least:
-            break
-    return effort, reached
-
-
 # -- searching
 
 
@@ -173,15 +162,17 @@ def _speed(case: Case, flat: Flat, ours: tuple[Ours, Ours], hnsw: Hnsw | None) -
     _, best = faiss.knn(case.asked, case.vectors, K, metric=faiss.METRIC_INNER_PRODUCT)
     exact: Answers = best.tolist()
     reached = recall([scan.search(query) for query in case.asked], exact)
-    rung, near = cheapest(pivots.search, case, exact, LADDER, 0.99)
+    near = recall([pivots.search(query) for query in case.asked], exact)
     actions: list[Callable[[int], object]] = [
         lambda i: flat.search(case.asked[i], K),
         lambda i: scan.search(case.asked[i]),
-        lambda i: pivots.search(case.asked[i], rung),
         lambda i: pivots.search(case.asked[i]),
     ]
     if hnsw is not None:
-        effort, same = cheapest(hnsw.search, case, exact, EFFORTS, 0.99)
+        for effort in EFFORTS:
+            same = recall([hnsw.search(query, effort) for query in case.asked], exact)
+            if same >= 0.99:
+                break
         actions.append(lambda i: hnsw.search(case.asked[i], effort))
     times = in_turn(actions, len(case.asked), clock=time.thread_time)
     middle = [statistics.median(part) for part in times]
@@ -196,18 +187,14 @@ def _speed(case: Case, flat: Flat, ours: tuple[Ours, Ours], hnsw: Hnsw | None) -
         return Row(what, shown[which], beside, f"{middle[0] / middle[which]:.2f}")
 
     yield row("scan", 1, reached, 8.0)
-    yield row(f"pivots, window {rung.window:g}, reach {rung.reach:g}", 2, near, 30.0)
-    usual = recall([pivots.search(query) for query in case.asked], exact)
-    yield row(
-        f"pivots as served, window {DEFAULT.window:g}, reach {DEFAULT.reach:g}", 3, usual, 30.0
-    )
+    yield row("pivots", 2, near, 30.0)
     if many:
-        for what, found, least in (("scan", reached, 0.999), ("pivots as served", usual, 0.99)):
+        for what, found, least in (("scan", reached, 0.999), ("pivots", near, 0.99)):
             yield Row(f"{case.name}: {what}, recall@10", f"{found:.4f}", "", "",
                       f"at least {least:g}", found >= least)  # fmt: skip
     if hnsw is not None:
         what = f"{case.name}: pivots, recall {near:.4f}; hnswlib M 16, ef {effort}, {same:.4f}"
-        yield at_most(what, shown[2], f"hnswlib {shown[4]}", middle[2] / middle[4], 2.0)
+        yield at_most(what, shown[2], f"hnswlib {shown[3]}", middle[2] / middle[3], 2.0)
 
 
 # -- forgetting

@@ -47,4 +47,4 @@ def test_our_twin_in_the_benchmark_lacks_what_was_forgotten() -> None:
     assert not {row for answer in after for row in answer} & set(gone)
     assert ours.index.digest() == twin.index.digest()
     exact = np.argsort(-case.asked @ case.vectors.T, axis=1)[:, :10].tolist()
-    assert 0.5 < recall([Ours.search(ours, query) for query in case.asked], exact) <= 1.0
+    assert 0.5 < recall([ours.search(query) for query in case.asked], exact) <= 1.0
