@@ -12,7 +12,6 @@ __all__ = ["FILES", "MUTANTS", "Mutant"]
 _LANCE, _FORGET = "stores/forgetnet_stores/lance", "forgetnet/forget"
 
 
-
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """A line that is changed, and what is expected to fail then.
@@ -46,7 +45,7 @@ MUTANTS = (
         FILES,
         "    sync_dir(path.parent)\n\n\ndef append",
         "\n\ndef append",
-        ("cut split", "cut forget"),
+        ("test tests/faults/test_simulator.py -k waits_for",),
     ),
     Mutant(
         "fsync of an append",
@@ -60,7 +59,7 @@ MUTANTS = (
         FILES,
         "    if created:\n        sync_dir(path.parent)\n",
         "",
-        ("cut add", "cut delete"),
+        ("test tests/faults/test_simulator.py -k waits_for",),
     ),
     Mutant(
         "zeros before a cut",
@@ -102,14 +101,14 @@ MUTANTS = (
         FILES,
         "    if _erase(path):\n        sync_dir(path.parent)\n",
         "    _erase(path)\n",
-        ("cut hold, forget, lift", "cut forget"),
+        ("test tests/faults/test_simulator.py -k waits_for",),
     ),
     Mutant(
         "folder of a shredded tree",
         FILES,
         "        Path(folder).rmdir()\n    sync_dir(root.parent)\n",
         "        Path(folder).rmdir()\n",
-        ("cut forget", "cut delete, purge"),
+        ("test tests/faults/test_simulator.py -k waits_for",),
     ),
     Mutant(
         "fsync of a piece",
@@ -123,14 +122,14 @@ MUTANTS = (
         FILES,
         "        sync_dir(Path(folder))\n",
         "        pass\n",
-        ("cut split",),
+        ("test tests/faults/test_simulator.py -k waits_for",),
     ),
     Mutant(
         "folders made durable",
         FILES,
         "        sync_dir(folder.parent)\n",
         "        pass\n",
-        ("cut hold, forget, lift", "cut backup"),
+        ("test tests/faults/test_simulator.py -k waits_for",),
     ),
     Mutant(
         "a failed fsync remembered",
@@ -158,7 +157,7 @@ MUTANTS = (
         f"{_LANCE}/fold.py",
         '        sync_dir(state.root / "pieces")\n',
         "        pass\n",
-        ("cut split",),
+        ("test tests/faults/test_simulator.py -k waits_for",),
     ),
     Mutant(
         "manifest's folder at opening",
@@ -251,14 +250,14 @@ MUTANTS = (
         "forgetnet/archive.py",
         "            os.fsync(file.fileno())\n",
         "",
-        ("cut backup",),
+        ("test tests/faults/test_simulator.py -k waits_for",),
     ),
     Mutant(
         "folder of a backup",
         "forgetnet/archive.py",
         "    sync_dir(target.parent)\n",
         "",
-        ("cut backup",),
+        ("test tests/faults/test_simulator.py -k waits_for",),
     ),
     Mutant(
         "what a killed backup left",
@@ -272,14 +271,14 @@ MUTANTS = (
         "forgetnet/restoring.py",
         "        sync_dir(target.parent)\n",
         "",
-        ("cut restore",),
+        ("test tests/faults/test_simulator.py -k waits_for",),
     ),
     Mutant(
         "files of a restored memory",
         "forgetnet/archive.py",
         "        sync_inside(to)\n",
         "",
-        ("cut restore",),
+        ("test tests/faults/test_simulator.py -k waits_for",),
     ),
     Mutant(
         "what a killed restore left",
@@ -293,7 +292,7 @@ MUTANTS = (
         "forgetnet/home.py",
         "            sync_dir(folder)\n        if not missing",
         "            pass\n        if not missing",
-        ("cut create",),
+        ("test tests/faults/test_simulator.py -k waits_for",),
     ),
     Mutant(
         "folders of an opened memory",

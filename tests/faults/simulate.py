@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["KilledError", "Op", "Recorder", "State", "bare", "states"]
+__all__ = ["Disk", "KilledError", "Op", "Recorder", "State", "states"]
 
 _MOST = 48
 """Combinations of one prefix; of more, a sample is taken that holds the extremes."""
@@ -284,23 +284,8 @@ def _folder(path: str) -> str:
     return Path(path).parent.as_posix()
 
 
-def bare(recorder: Recorder) -> list[str]:
-    """Name the files that were unlinked, or cut, while the disk still held bytes of theirs."""
-    disk, found = _Disk(recorder.first), []
-    for op in recorder.ops:
-        if op.kind == "unlink" and not op.path.endswith(".tmp"):
-            disk.take(Op("syncdir", _folder(op.path)))  # its entry, if that was still to come
-            if any(disk.content.get(disk.tree.get(op.path, 0), b"")):
-                found.append(op.path)
-        if op.kind == "truncate" and any(disk.content.get(op.file, b"")[op.at :]):
-            found.append(op.path)
-        if op.path:
-            disk.take(op)
-    return found
-
-
-class _Disk:
-    """What is durable, and what isn't yet."""
+class Disk:
+    """What is durable, and what isn't yet: ``entries`` of folders, and ``writes`` to files."""
 
     def __init__(self, first: tuple[dict[str, int], dict[int, bytes]]) -> None:
         self.tree, self.content = dict(first[0]), dict(first[1])
@@ -308,6 +293,7 @@ class _Disk:
         self.writes: list[Op] = []
 
     def take(self, op: Op) -> None:
+        """Go on by one change."""
         if op.kind in {"write", "truncate"}:
             self.writes.append(op)
         elif op.kind == "sync":
@@ -383,7 +369,7 @@ def _write(content: dict[int, bytes], write: Op, fate: str) -> None:
 def states(recorder: Recorder, seed: int = 1, start: int = 0) -> Iterator[State]:
     """Iterate over the different states that a cut may leave, after ``start`` changes or more."""
     chance = random.Random(seed)
-    disk = _Disk(recorder.first)
+    disk = Disk(recorder.first)
     begun, late, done, known = False, False, 0, set[bytes]()
     for at, op in enumerate([*recorder.ops, Op("end")]):
         if begun and at >= start:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from forgetnet import ForgetNetError, Memory, StoreError
+from forgetnet_stores.lance import LanceStore
+from tests.contract.kit import config, fill, record
 from tests.faults import story
 from tests.faults.story import OPERATIONS, Operation, Scene
 
@@ -30,6 +33,7 @@ def failing(at: int) -> Iterator[list[tuple[int, int]]]:
     """Have the n-th fsync fail; collect the files synced, and refuse a second try on that one."""
     real, synced, written = os.fsync, list[tuple[int, int]](), set[int]()
     write, pwrite, unlink, replace = os.write, os.pwrite, os.unlink, os.replace
+    rmdir = os.rmdir
 
     def fsync(fd: int) -> None:
         about = os.fstat(fd)
@@ -48,6 +52,7 @@ def failing(at: int) -> Iterator[list[tuple[int, int]]]:
         patch.setattr(os, "fsync", fsync)
         patch.setattr(os, "write", lambda fd, data: (wrote(fd), write(fd, data))[1])
         patch.setattr(os, "pwrite", lambda fd, data, at: (wrote(fd), pwrite(fd, data, at))[1])
+        patch.setattr(os, "rmdir", lambda path: (wrote(Path(path).parent), rmdir(path))[1])
         patch.setattr(os, "unlink", lambda path: (wrote(Path(path).parent), unlink(path))[1])
         patch.setattr(
             os, "replace", lambda path, to: (wrote(Path(to).parent), replace(path, to))[1]
@@ -115,3 +120,25 @@ def test_every_failed_fsync_stops_all_writing_until_it_is_reopened(
     while check(plain, tmp_path.resolve() / "root", name, at):
         at += 1
     assert at > 2
+
+
+def test_a_store_refuses_to_go_on_after_an_fsync_that_it_could_do_without(tmp_path: Path) -> None:
+    """A leaf that is full is laid out anew after an add; the rows are durable before that."""
+    put_off = 0
+    for at in range(1, 40):
+        store = LanceStore(tmp_path / f"store{at}", config(cap=4))
+        fill(store, [record(f"r{n}", subject=f"s{n}") for n in range(4)])
+        with failing(at) as synced, contextlib.suppress(StoreError):
+            fill(store, [record(f"x{n}", subject=f"x{n}") for n in range(4)], seed=1)
+            if len(synced) < at:
+                store.close()
+                break
+            put_off += 1
+        for ask in (store.count, store.purge, store.digest):
+            with pytest.raises(StoreError, match=r"reopen|open it again"):
+                ask()
+        store.close()
+        store = LanceStore(tmp_path / f"store{at}", config())
+        fill(store, [record("late")], seed=2)
+        store.close()
+    assert put_off

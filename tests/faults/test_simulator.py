@@ -20,7 +20,8 @@ import pytest
 
 from forgetnet_stores.lance import catalogue
 from tests.faults import story
-from tests.faults.simulate import KilledError, Recorder, State, bare, states
+from tests.faults.records import bare, owed
+from tests.faults.simulate import KilledError, Recorder, State, states
 from tests.faults.story import OPERATIONS, Operation
 
 SHARED = Path("/dev/shm")
@@ -159,6 +160,11 @@ def test_no_file_goes_before_zeros_over_it_are_durable(folder: Path, name: str) 
     recorder = Simulator(folder).record(OPERATIONS[name])
     assert any(op.kind == "unlink" for op in recorder.ops)
     assert bare(recorder) == []
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_nothing_waits_for_a_sync_when_it_is_acknowledged(folder: Path, name: str) -> None:
+    assert owed(Simulator(folder).record(OPERATIONS[name])) == []
 
 
 def test_a_cut_without_any_fsync_is_seen_to_be_wrong(
