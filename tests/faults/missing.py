@@ -178,7 +178,7 @@ MUTANTS = (
         f"{_LANCE}/state.py",
         "            manifest.save(self.root)\n",
         "            pass\n",
-        ("test tests/faults/test_simulator.py -k old_files_outlive", "twice add"),
+        ("test tests/faults/test_simulator.py -k orphans_go_only", "twice add"),
     ),
     Mutant(
         "a piece read back",

@@ -155,6 +155,18 @@ def test_old_files_outlive_a_manifest_that_a_cut_may_still_take_back(folder: Pat
         assert simulator.judge(operation, state) == [], state
 
 
+def test_orphans_go_only_after_a_manifest_that_this_process_wrote(folder: Path) -> None:
+    """One that stands there may have met an fsync that failed, and then no other brings it home."""
+    simulator, operation = Simulator(folder), OPERATIONS["split"]
+    plain = simulator.record(operation)
+    commit = next(i for i, op in enumerate(plain.ops) if op.to == "kb/store/manifest.json")
+    recorder, start = simulator.killed(operation, commit + 1)
+    after = recorder.ops[start:]
+    (first, *_) = (i for i, op in enumerate(after) if op.to == "kb/store/manifest.json")
+    (shred, *_) = (i for i, op in enumerate(after) if op.path.startswith("kb/store/pieces/"))
+    assert first < shred
+
+
 @pytest.mark.parametrize("name", ["forget", "hold, forget, lift", "split"])
 def test_no_file_goes_before_zeros_over_it_are_durable(folder: Path, name: str) -> None:
     recorder = Simulator(folder).record(OPERATIONS[name])
