@@ -157,7 +157,7 @@ MUTANTS = (
         f"{_LANCE}/fold.py",
         '        sync_dir(state.root / "pieces")\n',
         "        pass\n",
-        ("test tests/faults/test_simulator.py -k waits_for",),
+        ("cut split",),
     ),
     Mutant(
         "manifest's folder at opening",
