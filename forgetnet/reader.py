@@ -33,6 +33,7 @@ Mode = Literal["vector", "text", "hybrid"]
 """By what a search finds: meaning, words, or both."""
 
 _TRIES = 100
+_RECALL = "recall_target"
 
 
 def now() -> datetime:
@@ -134,6 +135,7 @@ class Reader:
         near: str | None = None,
         weight: float = 1.0,
         mode: Mode = "vector",
+        recall_target: float | None = None,
     ) -> list[Hit]:
         """Return the k records nearest in meaning, nearest first, ties by id.
 
@@ -156,6 +158,8 @@ class Reader:
             near: pull towards this topic.
             weight: how strongly.
             mode: ``"vector"``, ``"text"`` or ``"hybrid"``; the last two take a text.
+            recall_target: share of the k nearest to find on average, from 0 to 1, where there are
+                more than 32,768 records; by default 0.99 is aimed at, and 1.0 is the exact search.
 
         Raises:
             InvalidRecord: the query is neither, such as a list of texts, or isn't finite; or it
@@ -167,6 +171,8 @@ class Reader:
         """
         k = whole_of(k, "k", InvalidScope)
         number_of(weight, "weight", InvalidScope)
+        if recall_target is not None and number_of(recall_target, _RECALL, InvalidScope) > 1.0:
+            raise InvalidScope(f"{_RECALL} is a share, from 0 to 1")
         _check_mode(mode, query, near)
         with self._lock:
             vector = None if mode == "text" else self._query_vector(query)
@@ -177,7 +183,7 @@ class Reader:
             with self._hiding() as hidden:
                 meaning = words = None
                 if vector is not None:
-                    meaning = Query(vector, k, where, cone, pull, at, hidden)
+                    meaning = Query(vector, k, where, cone, pull, at, hidden, recall_target)
                 if mode != "vector" and isinstance(query, str):
                     words = TextQuery(query, k, where, cone, at, hidden)
                 return find(self._store, meaning, under, words)

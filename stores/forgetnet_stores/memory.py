@@ -30,7 +30,7 @@ class MemoryStore:
 
     def __init__(self, path: Path, config: StoreConfig) -> None:
         del path
-        self._table: Table | None = Table(config.dim)
+        self._table: Table | None = Table(config.dim, config.salt)
         self._state = secrets.token_hex(32)
 
     def _live(self) -> Table:

@@ -75,7 +75,7 @@ class State:
         self._clear()
 
     def _clear(self) -> None:
-        self.table = Table(self.config.dim)
+        self.table = Table(self.config.dim, self.config.salt)
         self.keys: dict[str, int] = {}
         self.shards: dict[str, str] = {}
         self.manifest = Manifest(self.config.dim, self.config.cap)
