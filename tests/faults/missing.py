@@ -200,7 +200,7 @@ MUTANTS = (
         f"{_LANCE}/engine.py",
         "                self._pulse.beat()  # a crash",
         "                pass  # a crash",
-        ("test tests/stores", "test tests/contract/test_durable.py"),
+        ("test tests/faults/test_pulse.py",),
     ),
     Mutant(
         "journal's intent",
