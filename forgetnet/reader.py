@@ -42,7 +42,7 @@ def now() -> datetime:
 
 
 def _check_mode(mode: str, query: object, near: str | None) -> None:
-    if mode not in get_args(Mode):
+    if text_of(mode, "mode", InvalidScope) not in get_args(Mode):
         raise InvalidScope(f"mode= is one of {', '.join(get_args(Mode))}, not {str(mode)[:80]!r}")
     if mode != "vector" and not isinstance(query, str):
         raise InvalidRecord(

@@ -164,7 +164,7 @@ MUTANTS = (
         f"{_LANCE}/state.py",
         "        sync_dir(self.root)\n",
         "",
-        ("twice add pieces", "twice split"),
+        ("test tests/faults/test_simulator.py -k first_rows",),
     ),
     Mutant(
         "tails at opening",
@@ -250,7 +250,7 @@ MUTANTS = (
         "forgetnet/archive.py",
         "            os.fsync(file.fileno())\n",
         "",
-        ("test tests/faults/test_simulator.py -k waits_for",),
+        ("cut backup",),
     ),
     Mutant(
         "folder of a backup",
@@ -278,7 +278,7 @@ MUTANTS = (
         "forgetnet/archive.py",
         "        sync_inside(to)\n",
         "",
-        ("test tests/faults/test_simulator.py -k waits_for",),
+        ("cut restore",),
     ),
     Mutant(
         "what a killed restore left",

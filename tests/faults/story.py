@@ -26,7 +26,7 @@ __all__ = ["LATE", "OPERATIONS", "Operation", "Step", "judge", "make", "play"]
 KEY = bytes(range(32))
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CAP = 4
-LATE = "b9"
+LATE = "e9"
 OWNERS = {"a": "ann", "b": "bob", "c": "carl", "d": "dora", "e": "eve", "f": "finn", "g": "gus"}
 WORDS = {
     "a": "the blue heron nests behind the old mill", "b": "nothing to see on the pier",
@@ -190,6 +190,8 @@ def make(template: str, root: Path) -> None:
     (root / "kb").mkdir(parents=True)
     open_store(f"lance://{root / 'kb' / 'store'}", config).close()
     with open_(root / "kb") as memory:
+        if template == "bare":
+            return
         memory.add([record(name) for name in FIRST], progress=False)
         memory.purge()
         if template != "plain":

@@ -22,7 +22,7 @@ from forgetnet_stores.lance import catalogue
 from tests.faults import story
 from tests.faults.records import bare, owed
 from tests.faults.simulate import KilledError, Recorder, State, states
-from tests.faults.story import OPERATIONS, Operation
+from tests.faults.story import LATE, OPERATIONS, Operation, Step
 
 SHARED = Path("/dev/shm")
 ONE = ("add", "split", "forget", "hold, forget, lift", "forget, backed up", "backup")
@@ -75,8 +75,8 @@ class Simulator:
             recorder.revive()
             start = len(recorder.ops)
             with story.open_(self.root / "kb") as memory:
-                if memory.get(story.LATE) is None:
-                    memory.add(story.record(story.LATE))
+                if memory.get(LATE) is None:
+                    memory.add(story.record(LATE))
                     recorder.told("late")
         return recorder, start
 
@@ -153,6 +153,21 @@ def test_old_files_outlive_a_manifest_that_a_cut_may_still_take_back(folder: Pat
     found = [state for state in found if state.at]
     for state in random.Random(9).sample(found, min(len(found), 25)):
         assert simulator.judge(operation, state) == [], state
+
+
+def test_what_is_added_to_first_rows_that_a_kill_left_outlives_a_cut(folder: Path) -> None:
+    """No file is in the way then, so nothing but the opening itself syncs their manifest."""
+    verb = OPERATIONS["add pieces"].steps[0].verb
+    operation = Operation("first rows", (Step(verb, {}),), template="bare", before={})
+    simulator = Simulator(folder)
+    plain = simulator.record(operation)
+    commit = next(i for i, op in enumerate(plain.ops)
+                  if op.to == "kb/store/manifest.json" and op.kind == "rename")  # fmt: skip
+    recorder, start = simulator.killed(operation, commit + 1)
+    for state in [state for state in states(recorder, start=start) if state.late][:30]:
+        state.lay_out(simulator.root)
+        with story.open_(simulator.root / "kb") as memory:
+            assert memory.get(LATE) is not None, state
 
 
 def test_orphans_go_only_after_a_manifest_that_this_process_wrote(folder: Path) -> None:

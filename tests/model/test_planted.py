@@ -69,9 +69,9 @@ def test_a_leftover_among_the_experts_fails_the_receipt(
         left = leftovers(net)[what]
         real = Look.after
 
-        def after(self: Look, leaving: Any) -> Any:
+        def after(self: Look, *given: Any) -> Any:
             plant(tmp_path / "m", where, left)
-            return real(self, leaving)
+            return real(self, *given)
 
         monkeypatch.setattr(Look, "after", after)
         receipt = net.forget(subject="Ada Lovelace")
