@@ -40,6 +40,7 @@ slow: $(VENV)/.dev
 faults: $(VENV)/.dev
 	PYTHONPATH=stores:. $(BIN)/python -W ignore -m tests.faults.calls
 	PYTHONPATH=stores:. $(BIN)/python -W ignore -m tests.faults.test_simulator
+	$(BIN)/python -m pytest -q -m faults
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ def ran(*words: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize(
     "words",
     [

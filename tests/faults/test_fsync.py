@@ -111,7 +111,7 @@ def test_a_sample_of_failed_fsyncs_stops_all_writing_until_it_is_reopened(
         check(plain, tmp_path.resolve() / "root", name, at)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("name", SOME)
 def test_every_failed_fsync_stops_all_writing_until_it_is_reopened(
     plain: Path, tmp_path: Path, name: str

@@ -17,7 +17,7 @@ from tests.faults.mutants import HOUSE
 QUICK = ("journal's intent", "fsync of an append", "zeros before a cut")
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_lines_that_keep_a_promise_are_missed() -> None:
     env = {**os.environ, "PYTHONPATH": f"{HOUSE / 'stores'}{os.pathsep}{HOUSE}"}
     command = [sys.executable, "-W", "ignore", "-m", "tests.faults.mutants", *QUICK]

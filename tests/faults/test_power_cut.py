@@ -24,7 +24,7 @@ from tests.faults.life import Life
 from tests.faults.power import Plug, plugged
 from tests.model.house import DIM, opened, same, twin, world
 
-CUTS = int(os.environ.get("FORGETNET_CUTS", "30"))
+CUTS = int(os.environ.get("FORGETNET_CUTS", "12"))
 
 
 @pytest.fixture(scope="module")

@@ -205,7 +205,7 @@ def test_a_cut_without_any_fsync_is_seen_to_be_wrong(
     assert any(simulator.judge(operation, state) for state in acknowledged)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_many_power_cuts_undo_nothing_and_claim_nothing(folder: Path, name: str) -> None:
     simulator, operation = Simulator(folder), OPERATIONS[name]
