@@ -62,13 +62,14 @@ def measure(folder: Path, rows: int) -> list[list[str]]:
     """Return rows of a table: what, sealed, plain, ratio."""
     times: dict[str, dict[bool, list[float]]] = {}
 
-    def note(what: str, sealed: bool, seconds: float) -> None:  # noqa: FBT001 # which of two
+    def note(what: str, seconds: float, *, sealed: bool) -> None:
         times.setdefault(what, {True: [], False: []})[sealed].append(seconds)
 
     sizes = {}
     for sealed in (True, False):
         path = folder / f"kb-{sealed}"
-        note("add, a row", sealed, clock(lambda p=path, s=sealed: fill(p, rows, sealed=s)) / rows)
+        taken = clock(lambda p=path, s=sealed: fill(p, rows, sealed=s))
+        note("add, a row", taken / rows, sealed=sealed)
         with opened(path, sealed=sealed) as memory:
             memory.purge()
         sizes[sealed] = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
@@ -78,18 +79,12 @@ def measure(folder: Path, rows: int) -> list[list[str]]:
             path = folder / f"kb-{sealed}"
             start = time.perf_counter()
             with opened(path, sealed=sealed) as memory:
-                note("open, a row", sealed, (time.perf_counter() - start) / rows)
-                note(
-                    "search",
-                    sealed,
-                    statistics.median(clock(lambda m=memory: m.search(query)) for _ in range(20)),
-                )
+                note("open, a row", (time.perf_counter() - start) / rows, sealed=sealed)
+                searches = [clock(lambda m=memory: m.search(query)) for _ in range(20)]
+                note("search", statistics.median(searches), sealed=sealed)
                 who = f"subject {turn}"
-                note(
-                    "forget a subject of 50",
-                    sealed,
-                    clock(lambda m=memory, w=who: m.forget(subject=w, verify="touched")),
-                )
+                taken = clock(lambda m=memory, w=who: m.forget(subject=w, verify="touched"))
+                note("forget a subject of 50", taken, sealed=sealed)
     found = []
     for what, both in times.items():
         ours, plain = statistics.median(both[True]), statistics.median(both[False])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -49,11 +49,9 @@ def items_of(given: object) -> list[str | Record]:
     """
     if isinstance(given, str | Record):
         return [given]
-    if not isinstance(given, Mapping | bytes):
-        try:
-            return list(given)  # type: ignore[call-overload, no-any-return] # what can't be iterated is refused
-        except TypeError:
-            pass
+    if isinstance(given, Iterable) and not isinstance(given, Mapping | bytes):
+        with contextlib.suppress(TypeError):  # such as an array without dimensions
+            return list(given)
     raise InvalidRecord(
         f"can't store a {type(given).__name__}; give texts or Records, as Record(text=...)"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 from numbers import Real
@@ -78,9 +78,11 @@ def names_of(value: object, name: str, error: Refusal, *, ordered: bool = False)
     wanted = f"{name}= must be a string or a list of strings, not {_kind(value)}"
     if isinstance(value, Mapping | bytes) or (ordered and isinstance(value, AbstractSet)):
         raise error(wanted)
+    if not isinstance(value, Iterable):
+        raise error(wanted)
     try:
-        names: tuple[object, ...] = tuple(value)  # type: ignore[arg-type] # refused below
-    except TypeError:
+        names: tuple[object, ...] = tuple(value)
+    except TypeError:  # such as an array without dimensions
         raise error(wanted) from None
     return tuple(text_of(each, f"{name}= holds something that", error) for each in names)
 

@@ -82,6 +82,7 @@ class Ring:
         self._readonly = readonly
         self._slots: dict[bytes, tuple[int, bytes]] = {}
         self._free: list[int] = []
+        self._torn: list[int] = []
         self._size = 0
         self._lock = threading.Lock()
         self.lost: set[int] = set()
@@ -97,15 +98,17 @@ class Ring:
     def read(self) -> None:
         """Read the slots; a last one that a crash cut short is free."""
         data = self._path.read_bytes()
-        self._slots, self._free = {}, []
+        self._slots, self._free, self._torn = {}, [], []
         self._size = -(-len(data) // _SLOT)
         for number in range(self._size):
             slot = data[number * _SLOT : (number + 1) * _SLOT]
             name, key = slot[:_NAME], slot[_NAME : _NAME + _KEY]
-            if slot != _seal(name, key):
-                self._free.append(number)  # zeros, or a write that was cut short
-            else:
+            if slot == _seal(name, key):
                 self._slots[name] = (number, key)
+            elif any(slot):
+                self._torn.append(number)  # a write that was cut short
+            else:
+                self._free.append(number)
 
     def _name(self, told: str) -> bytes:
         data = told.encode("utf-8", "surrogatepass")
@@ -135,16 +138,19 @@ class Ring:
         """Zero the keys of everybody else, in place and durably; return how many went."""
         kept = {self._name(name) for name in told}
         gone = [name for name in self._slots if name not in kept]
-        if gone or self._free:
+        ended = [*(self._slots[name][0] for name in gone), *self._torn]
+        if ended:
             fd = os.open(self._path, os.O_RDWR)
             try:
-                for number in [*(self._slots[name][0] for name in gone), *self._free]:
+                for number in ended:
                     os.pwrite(fd, _FREE, number * _SLOT)
                 os.fsync(fd)
             finally:
                 os.close(fd)
         for name in gone:
-            self._free.append(self._slots.pop(name)[0])
+            del self._slots[name]
+        self._free += ended
+        self._torn = []
         return len(gone)
 
     # -- rows

@@ -332,4 +332,4 @@ class State:
     def drop_keys(self) -> None:
         """Zero the keys of whom nothing is stored any more; nothing dead may be in any file."""
         if self.ring is not None:
-            self.ring.keep(name_of(r.id, r.subject) for r in self.table.records.values())
+            self.ring.keep({name_of(r.id, r.subject) for r in self.table.records.values()})
