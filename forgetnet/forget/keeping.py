@@ -113,7 +113,7 @@ class Keeps:
             plan = resolve(office.store, scope, office.salt)
             found = plan.direct if scope.subject is None else (*plan.direct, *plan.mentions)
             if plan.not_found or not found:
-                missing = ", ".join(repr(i[:80]) for i in plan.not_found[:5]) or "the whole scope"
+                missing = ", ".join(repr(i[:80]) for i in plan.not_found[:5]) or "this scope"
                 raise InvalidScope(f"nothing is stored of {missing}; nothing was marked")
             records = office.store.get(found).values()
             _check_reason(reason, [*found, *_subjects(records), *filter(None, [scope.subject])])
