@@ -107,6 +107,21 @@ def test_backups_hold_no_key_and_lose_whom_the_memory_forgets(tmp_path):
     assert not (tmp_path / "again").exists()
 
 
+def test_a_subject_that_came_again_has_another_key_and_old_rows_stay_dark(tmp_path):
+    path, place = tmp_path / "kb", tmp_path / "backups"
+    with filled(path) as memory:
+        backup = memory.backup(place)
+        memory.forget(subject="ann")
+        memory.add(rows("ann", 1))
+        later = memory.backup(place)
+        wanted = memory.digest()
+    assert restore(backup, tmp_path / "back", **OPTIONS).records == 4
+    assert holding(tmp_path / "back", WORDS) == []
+    restore(later, tmp_path / "again", **OPTIONS)
+    with open_(tmp_path / "again") as again:
+        assert again.digest() == wanted
+
+
 def test_a_place_out_of_reach_keeps_its_keys_and_the_receipt_says_so(tmp_path):
     with filled(tmp_path / "kb") as memory:
         memory.backup(tmp_path / "backups")

@@ -176,21 +176,23 @@ class Ring:
     def unseal(self, table: pa.Table, dim: int) -> pa.Table:
         """Return a table of sealed rows as it was.
 
-        Where ``forgiving``, rows without a key are left out and their row keys put into ``lost``.
+        Where ``forgiving``, rows whose key is gone are left out and their row keys put into
+        ``lost``; so are those whose subject went and came again, with another key.
 
         Raises:
             StoreCorrupt: a key is gone, or a row's bytes were changed.
         """
         ids = table.column("id").to_pylist()
-        names = [data[:_NAME] for data in table.column(SEALED).to_pylist()]
+        sealed = table.column(SEALED).to_pylist()
+        names = [data[:_NAME] for data in sealed]
         if not self._slots.keys() >= set(names):
             self.read()  # a writer may have made it since
-        chosen = [row for row, name in enumerate(names) if name in self._slots]
+        chosen = [row for row, data in enumerate(sealed) if self._has(data, ids[row])]
         if len(chosen) < len(names):
             table = self._without(table, chosen, len(names))
-            ids, names = [ids[row] for row in chosen], [names[row] for row in chosen]
+            ids = [ids[row] for row in chosen]
         found = [
-            self._open(data, ids[row], names[row], dim)
+            self._open(data, ids[row], dim)
             for row, data in enumerate(table.column(SEALED).to_pylist())
         ]
         content = np.frombuffer(b"".join(vector for *_, vector in found), "<f4")
@@ -213,11 +215,25 @@ class Ring:
         self.lost |= set(np.asarray(table.column("key"))[gone].tolist())
         return table.take(pa.array(list(chosen), pa.int64()))
 
-    def _open(self, data: bytes, record_id: str, name: bytes, dim: int) -> tuple[str, str, bytes]:
-        bound = record_id.encode("utf-8", "surrogatepass")
+    def _has(self, data: bytes, record_id: str) -> bool:
+        """Tell whether a row's key is here, and not only a later one of the same name."""
+        if data[:_NAME] not in self._slots:
+            return False
+        if self.forgiving:
+            try:
+                self._plain(data, record_id)
+            except InvalidTag:
+                return False
+        return True
+
+    def _plain(self, data: bytes, record_id: str) -> bytes:
+        key = AESGCM(self._slots[data[:_NAME]][1])
+        nonce, rest = data[_NAME : _NAME + _NONCE], data[_NAME + _NONCE :]
+        return key.decrypt(nonce, rest, record_id.encode("utf-8", "surrogatepass"))
+
+    def _open(self, data: bytes, record_id: str, dim: int) -> tuple[str, str, bytes]:
         try:
-            nonce, rest = data[_NAME : _NAME + _NONCE], data[_NAME + _NONCE :]
-            plain = AESGCM(self._slots[name][1]).decrypt(nonce, rest, bound)
+            plain = self._plain(data, record_id)
             (length,) = _LENGTH.unpack_from(plain)
             end = _LENGTH.size + length
             text, told = json.loads(plain[_LENGTH.size : end])
