@@ -42,8 +42,10 @@ class Places:
             grown = 2 * size + 16
             self._free.extend(reversed(range(size, grown)))
             self.rows = np.concatenate([self.rows, np.zeros(grown - size, np.int64)])
-            more = np.zeros((grown - size, PLACE_DIM), np.float32)
-            self.values = np.concatenate([self.values, more])
+            values = np.zeros((grown, PLACE_DIM), np.float32)
+            values[:size] = self.values
+            self.values[:] = 0.0
+            self.values = values
         code = self._codes[key] = self._free.pop()
         self.values[code] = np.frombuffer(key, np.float32)
 

@@ -115,16 +115,18 @@ class Index(FlatIndex):
     def remove(self, ids: Iterable[str]) -> tuple[Ints, Ints]:
         """Remove rows; their vectors and codes are overwritten in memory."""
         ids = list(ids)
-        coded = self._coded
+        coded, self._coded = self._coded, None  # what is cut short answers no more
         if coded is not None and coded.tier != self._tier(len(self) - len(ids)):
-            self._drop()
-        elif coded is not None:
+            coded.wipe()
+            coded = None
+        if coded is not None:
             coded.add()
             coded.remove(self.slots(ids))
         moves = super().remove(ids)
         self._changed()
-        if self._coded is not None:
-            self._coded.move(*moves)
+        if coded is not None:
+            coded.move(*moves)
+        self._coded = coded
         return moves
 
     def _changed(self) -> None:
@@ -136,18 +138,26 @@ class Index(FlatIndex):
 
         Rows that come in many batches, as when a store opens, are so taken in at once.
         """
-        with self._settling:
-            if self._coded is not None and self._coded.tier != self.tier:
-                self._drop()
-            if self._coded is None and self.tier != "flat":
-                self._coded = Coded(self, self._salt, split=self.tier == "pivots")
-            if self._coded is not None:
-                self._coded.add()
+        self._settled()
 
-    def _drop(self) -> None:
-        if self._coded is not None:
-            self._coded.wipe()
-        self._coded = None
+    def _settled(self) -> Coded | None:
+        with self._settling:
+            coded, self._coded = self._coded, None  # what is cut short answers no more
+            done = False
+            try:
+                if coded is not None and coded.tier != self.tier:
+                    coded.wipe()
+                    coded = None
+                if coded is None and self.tier != "flat":
+                    coded = Coded(self, self._salt, split=self.tier == "pivots")
+                if coded is not None:
+                    coded.add()
+                done = True
+            finally:
+                if not done and coded is not None:
+                    coded.wipe()
+            self._coded = coded
+            return coded
 
     def search(
         self,
@@ -178,7 +188,7 @@ class Index(FlatIndex):
         asked = only is not None or cone is not None or near is not None
         if self.tier != "flat" and not asked and k > 0:
             rung = DEFAULT if recall_target is None else self.rung(recall_target)
-            out = self.slots(without)
+            out = np.unique(self.slots(without))  # one may be named twice
             if rung is not None and len(out) <= k and rung.width(k) * _FEWEST <= len(self):
                 found = self._look(vector, k, rung, out)
                 if len(found) == min(k, len(self) - len(out)):
@@ -190,9 +200,8 @@ class Index(FlatIndex):
         return self._look(vector, k, rung, np.zeros(0, np.int64))
 
     def _look(self, vector: Floats, k: int, rung: Rung, out: Ints) -> list[tuple[str, float]]:
-        self.settle()
         query = np.ascontiguousarray(vector, np.float32)
-        if (coded := self._coded) is None:
+        if (coded := self._settled()) is None:
             return super().search(query, k)
         want = rung.width(k) + len(out)
         slots = coded.candidates(query, rung.window, rung.reach, want, k + len(out))
@@ -216,9 +225,9 @@ class Index(FlatIndex):
 
         Queries are the 64 rows with the smallest id hashes, so that the figure, too, follows from
         the rows alone. Each of them is its own nearest row, which is not counted. 1.0 where there
-        are no codes.
+        are no codes, or nothing else to find.
         """
-        if self.tier == "flat":
+        if self.tier == "flat" or len(self) < 2:
             return 1.0
         sample = heapq.nsmallest(_SAMPLE, self._ids, key=id_hash)
         queries, k = self.vectors(sample)[0], _SAMPLE_K + 1
@@ -230,6 +239,6 @@ class Index(FlatIndex):
 
     def digest(self) -> str:
         """Hash which way answers, and the state it answers from: equal for equal sets of rows."""
-        self.settle()
-        inner = "" if self._coded is None else self._coded.digest()
+        coded = self._settled()
+        inner = "" if coded is None else coded.digest()
         return hashlib.sha256(f"{self.tier} {inner}".encode()).hexdigest()

@@ -251,3 +251,54 @@ def test_who_asks_for_many_gets_the_exact_answer(monkeypatch: pytest.MonkeyPatch
     exact = history.fresh(FlatIndex)
     for query in clusters(9, 33, 5):
         assert history.index.search(query, 2, recall_target=0.01) == exact.search(query, 2)
+
+
+@pytest.mark.parametrize(("scan", "split"), [(1, 1), (1, 2), (3, 6)])
+def test_a_handful_of_rows_is_answered_in_full_by_any_way(scan: int, split: int) -> None:
+    for n in range(1, 9):
+        index = Index(2, b"salt", scan=scan, split=split)
+        exact: Any = FlatIndex(2)
+        for each in (index, exact):
+            each.add([f"{i}" for i in range(n)], clusters(n, 2, n), places(n))
+        assert 0.0 <= index.recall() <= 1.0
+        for out in ([], ["0"], ["0", "0", "nobody"]):  # one may be both restricted and expired
+            for target in (None, 0.0, 0.9, 1.0):
+                for query in clusters(3, 2, 7):
+                    found = index.search(query, 9, without=out, recall_target=target)
+                    assert found == exact.search(query, 9, without=out)
+        index.remove([f"{i}" for i in range(n)])
+        assert index.digest() == Index(2, b"salt", scan=scan, split=split).digest()
+
+
+@pytest.mark.parametrize("verb", ["search", "remove"])
+@pytest.mark.parametrize("at", range(4))
+def test_codes_whose_making_was_cut_short_are_made_anew(
+    verb: str, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by Ctrl-C while the first search after an opening makes them."""
+    history = History(8)
+    history.add(100, 1)
+    history.index.settle()
+    history.add(100, 2)  # these wait for their codes
+    real, calls = pivots.Coded._put, itertools.count()
+
+    def cut(self: pivots.Coded, *args: Any) -> None:
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        real(self, *args)
+
+    monkeypatch.setattr(pivots.Coded, "_put", cut)
+    gone = sorted(history.live)[:50]
+    for _ in range(2):
+        try:
+            if verb == "search":
+                history.index.search(clusters(1, 8, 3)[0], 5)
+            else:
+                history.index.remove(gone)
+                history.live = {i: row for i, row in history.live.items() if i not in gone}
+            break
+        except KeyboardInterrupt:
+            pass
+    monkeypatch.setattr(pivots.Coded, "_put", real)
+    check_is_as_it_should(history)
+    assert history.index.digest() == history.fresh().digest()
