@@ -204,7 +204,9 @@ class Marks:
         """Take records that are gone out of every mark; one that has none left ends.
 
         A subject's restriction ends with the last record that it is on, a subject's hold doesn't.
+        Done again after an error, it shreds what the first time put aside.
         """
+        self.sweep()
         gone = set(ids)
         for mark in self.all():
             if mark.subject is not None:

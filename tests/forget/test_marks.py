@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from forgetnet import InvalidRecord, Record, StoreError
+from forgetnet import InvalidRecord, Memory, Record, StoreError
+from forgetnet.forget.marks import Kind, Mark, Marks
 from forgetnet.model import ForgetNet
 from tests.faults.cuts import PowerCutError, failing
 from tests.forget.test_keeping import KEY, filled, holding, open_
@@ -191,3 +194,33 @@ def test_a_model_of_a_memory_with_a_list_puts_on_it_what_it_deletes_first(tmp_pa
     again = pytest.raises(InvalidRecord, match="forgotten before")
     with ForgetNet.open(tmp_path / "kb", **given) as net, again:
         net.partial_fit(["Tea is hot"])
+
+
+@pytest.mark.parametrize("gone", ["a", "ab"])
+def test_a_release_that_a_full_disk_stopped_leaves_nothing_when_done_again(
+    tmp_path, monkeypatch, gone
+):
+    text = "sixteen kinds of tea"
+    real, at = os.fsync, 0
+    with Memory.open("memory://", encoder="hash:16", key=KEY) as memory:
+        while True:
+            marks = Marks(tmp_path / f"{at}")
+            mark = marks.put(Mark("ab" * 8, Kind.OWED, ("a", "b"), reason=text))
+            step, calls = partial(marks.release, gone, memory._store), iter(range(99))
+
+            def fsync(fd, calls=calls, at=at):
+                if next(calls) == at:
+                    raise OSError(28, "No space left on device")
+                real(fd)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "fsync", fsync)
+                try:
+                    step()
+                    break
+                except OSError:
+                    step()
+            left = sorted(path.name for path in (tmp_path / f"{at}").iterdir())
+            assert left == ([f"{mark.name}.json"] if gone == "a" else [])
+            at += 1
+    assert at >= 2
