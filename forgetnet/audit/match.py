@@ -27,6 +27,7 @@ _SLICE = 4096  # patterns whose words are weighed at a time
 _COUNT_BITS = 20
 _UNIFORM = 1 << 40
 _FEW, _THINNED = 16, 64  # places compared one by one; bytes after which a plain search is cheaper
+_PAIRS = 1 << 16  # of a place and a pattern, that are compared by their ends at a time
 _FACTORS = {8: np.uint64(0x9E3779B97F4A7C15), 4: np.uint32(0x9E3779B1)}
 
 Words = npt.NDArray[Any]
@@ -35,13 +36,21 @@ Words = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class _Anchors:
-    """Words by which patterns are recognised, sorted, with their pattern and place in it."""
+    """Words by which patterns are recognised, sorted, with their pattern and place in it.
+
+    ``alike`` counts, from the first of equal words, how many these are. ``lengths``, ``heads`` and
+    ``tails`` are of patterns: the last two are their first and last ``width`` bytes, as words.
+    """
 
     width: int
     words: Words
     owners: npt.NDArray[np.int64]
     offsets: npt.NDArray[np.int64]
+    alike: npt.NDArray[np.int64]
     table: npt.NDArray[np.bool_]
+    lengths: npt.NDArray[np.int64]
+    heads: Words
+    tails: Words
 
 
 def _slots(words: Words, size: int) -> Words:
@@ -91,24 +100,40 @@ def _anchors(patterns: Sequence[bytes], chosen: Sequence[int], width: int) -> _A
     for _, block in _blocks(patterns, chosen):
         np.add.at(common, _slots(_windows(block, width), len(common)).ravel(), 1)
     words, owners, offsets = [], [], []
+    lengths = np.fromiter(map(len, patterns), np.int64, len(patterns))
+    heads, tails = (np.zeros(len(patterns), f"<u{width}") for _ in range(2))
     for part, block in _blocks(patterns, chosen):
         found = _windows(block, width)
+        heads[part], tails[part] = found[:, 0], found[:, -1]
         places = _pick(block, found, common)
         words.append(np.take_along_axis(found, places, axis=1).ravel())
         offsets.append(places.ravel())
         owners.append(np.repeat(part, width))
     all_words = np.concatenate(words)
     order = np.argsort(all_words, kind="stable")
+    all_words = all_words[order]
+    alike = np.searchsorted(all_words, all_words, "right") - np.arange(len(all_words))
     bits = len(all_words).bit_length() + _SPARE_BITS
     table = np.zeros(1 << min(max(bits, _LEAST_BITS), _MOST_BITS), np.bool_)
     table[_slots(all_words, len(table))] = True
     return _Anchors(
         width,
-        all_words[order],
+        all_words,
         np.concatenate(owners)[order],
         np.concatenate(offsets)[order],
+        alike,
         table,
+        lengths,
+        heads,
+        tails,
     )
+
+
+def _word_at(data: npt.NDArray[np.uint8], begins: npt.NDArray[np.int64], width: int) -> Words:
+    """Return the words that begin at some places, wherever these are."""
+    rows = data[begins[:, None] + np.arange(width)]
+    words: Words = rows.view(f"<u{width}")[:, 0]
+    return words
 
 
 def _stands(data: bytes, pattern: bytes, begins: npt.NDArray[np.int64]) -> bool:
@@ -148,17 +173,18 @@ class Matcher:
 
         ``known`` are patterns not worth looking for, which are left out.
         """
-        found = set(known)
-        before = frozenset(found)
+        found = np.zeros(len(self._patterns), np.bool_)
+        found[list(known)] = True
+        before = found.copy()
         for anchors in self._anchors:
             total = len(data) // anchors.width
             for start in range(0, total, _BLOCK):
                 count = min(_BLOCK, total - start)
                 self._look(data, anchors, start, count, found)
-        return found - before
+        return set(np.flatnonzero(found & ~before).tolist())
 
     def _look(
-        self, data: bytes, anchors: _Anchors, start: int, count: int, found: set[int]
+        self, data: bytes, anchors: _Anchors, start: int, count: int, found: npt.NDArray[np.bool_]
     ) -> None:
         width = anchors.width
         words = np.frombuffer(data, f"<u{width}", count, start * width)
@@ -170,10 +196,47 @@ class Matcher:
         real = anchors.words[low] == words[places]
         places, low = (places[real] + start) * width, low[real]
         order = np.argsort(low, kind="stable")
-        edges = np.flatnonzero(np.diff(low[order])) + 1
-        for group in np.split(order, edges):
-            if len(group):
-                self._compare(data, anchors, int(low[group[0]]), places[group], found)
+        places, low = places[order], low[order]
+        firsts, counts = np.unique(low, return_counts=True)
+        floods = firsts[counts * anchors.alike[firsts] > _PAIRS]
+        for first in floods.tolist():
+            left, right = np.searchsorted(low, [first, first + 1]).tolist()
+            self._compare(data, anchors, first, places[left:right], found)
+        if len(floods):
+            calm = ~np.isin(low, floods)
+            places, low = places[calm], low[calm]
+        ends = np.cumsum(anchors.alike[low])
+        done = 0
+        while done < len(low):
+            before = int(ends[done - 1]) if done else 0
+            upto = max(done + 1, int(np.searchsorted(ends, before + _PAIRS, "right")))
+            self._pairs(data, anchors, places[done:upto], low[done:upto], found)
+            done = upto
+
+    def _pairs(
+        self,
+        data: bytes,
+        anchors: _Anchors,
+        places: npt.NDArray[np.int64],
+        low: npt.NDArray[np.int64],
+        found: npt.NDArray[np.bool_],
+    ) -> None:
+        """Compare the patterns of each place's word, by their ends first, then in full."""
+        alike = anchors.alike[low]
+        within = np.arange(int(alike.sum())) - np.repeat(np.cumsum(alike) - alike, alike)
+        entries = np.repeat(low, alike) + within
+        owners = anchors.owners[entries]
+        begins = np.repeat(places, alike) - anchors.offsets[entries]
+        ends = begins + anchors.lengths[owners]
+        left = (begins >= 0) & (ends <= len(data)) & ~found[owners]
+        owners, begins, ends = owners[left], begins[left], ends[left]
+        held, width = np.frombuffer(data, np.uint8), anchors.width
+        left = _word_at(held, ends - width, width) == anchors.tails[owners]
+        owners, begins = owners[left], begins[left]
+        left = _word_at(held, begins, width) == anchors.heads[owners]
+        for owner, begin in zip(owners[left].tolist(), begins[left].tolist(), strict=True):
+            if not found[owner] and data.startswith(self._patterns[owner], begin):
+                found[owner] = True
 
     def _compare(
         self,
@@ -181,15 +244,10 @@ class Matcher:
         anchors: _Anchors,
         first: int,
         places: npt.NDArray[np.int64],
-        found: set[int],
+        found: npt.NDArray[np.bool_],
     ) -> None:
-        """Compare in full the patterns that share one word, at the places where it stands."""
-        word = anchors.words[first]
-        entry = first
-        while entry < len(anchors.words) and anchors.words[entry] == word:
+        """Compare the patterns that share one word, one by one, where it stands all over."""
+        for entry in range(first, first + int(anchors.alike[first])):
             owner, offset = int(anchors.owners[entry]), int(anchors.offsets[entry])
-            entry += 1
-            if owner in found:
-                continue
-            if _stands(data, self._patterns[owner], places - offset):
-                found.add(owner)
+            if not found[owner] and _stands(data, self._patterns[owner], places - offset):
+                found[owner] = True
