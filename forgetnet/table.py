@@ -201,6 +201,8 @@ class Table:
         if query.where is not None:
             only = [record.id for record in self.scan(query.where)]
         without = [*query.without, *self._expired(query.at)]
+        # Codes and pivots of what may not be searched would steer where else is looked.
+        target = 1.0 if query.without else query.recall_target
         return self.flat.search(
             vector,
             query.k,
@@ -208,7 +210,7 @@ class Table:
             without=without,
             cone=query.cone,
             near=query.near,
-            recall_target=query.recall_target,
+            recall_target=target,
         )
 
     def _expired(self, at: datetime | None) -> list[str]:

@@ -46,3 +46,15 @@ def test_the_store_s_salt_keys_the_pivots(many: Table) -> None:
     assert many.flat.digest() != other.flat.digest()
     assert many.digest() == other.digest()
     assert np.isfinite(many.search(Query(vectors(1)[0], 1))[0][1])
+
+
+def test_what_may_not_be_searched_steers_no_answer(many: Table) -> None:
+    ids = list(many.records)
+    many.search(Query(vectors(1)[0], 1))
+    assert many.flat._coded is not None
+    hidden = frozenset(many.flat._coded._names[:2])  # pivots, whose lists others are in
+    rest: Any = FlatIndex(8)
+    rest.add(kept := [i for i in ids if i not in hidden], *many.vectors(kept))
+    for vector in vectors(20, 5):
+        found = many.search(Query(vector, 10, without=hidden))
+        assert found == rest.search(vector, 10)
