@@ -80,7 +80,7 @@ class Look:
         known: records that the store gave when asked, before the deletion.
         control: things found in the files before the deletion, and things expected.
         probed: the same for searches.
-        needles, vectors, spoken, subject, topic: what is looked for in plain; gone after a crash.
+        needles, queries, spoken, subject, topic: what is looked for in plain; gone after a crash.
         hidden: the subject or topic in hashes, which stay.
         again: whether this look was taken up after a crash.
         scanned: whether the files have been read before the purge.
@@ -100,7 +100,7 @@ class Look:
     control: tuple[int, int] = (0, 0)
     probed: tuple[int, int] = (0, 0)
     needles: residue.Needles | None = field(default=None, repr=False)
-    vectors: list[tuple[str, Floats]] = field(default_factory=list, repr=False)
+    queries: list[Query] = field(default_factory=list, repr=False)
     spoken: Spoken = field(default_factory=Spoken, repr=False)
     subject: str | None = field(default=None, repr=False)
     topic: str | None = field(default=None, repr=False)
@@ -148,9 +148,9 @@ class Look:
             hidden=Hidden.of(scope, hashing=hashing, salt=salt),
             kept=frozenset(plan.held),
         )
-        look.vectors = list(zip(plan.ids, content, strict=True))[:probes]
-        seen = sum(look._finds(i, vector) for i, vector in look.vectors)
-        look.probed = (seen, len(look.vectors))
+        asked = list(map(look._finding, plan.ids[:probes], content[:probes]))
+        look.queries = [query for query in asked if query is not None]
+        look.probed = (len(look.queries), len(asked))
         look.spoken = Spoken.before(store, records, probes, full=level == "full")
         return look
 
@@ -179,12 +179,19 @@ class Look:
             self.control = (len(marks & findings.decoded), len(marks))
             self.traces = self.traces.learn(findings.keys)
 
-    def _finds(self, record_id: str, vector: Floats) -> bool:
-        """Tell whether a search by a record's own vector finds it, or only its equals."""
-        hits = self.store.search(Query(vector, _NEAREST))
-        return any(i == record_id for i, _ in hits) or (
-            len(hits) == _NEAREST and hits[0][1] == hits[-1][1]
-        )
+    def _finding(self, record_id: str, vector: Floats) -> Query | None:
+        """Return the query by a record's own vector that finds it, or only its equals.
+
+        As searches are served first: among many records that may miss one, which isn't forgotten
+        any less for it.
+        """
+        for target in (None, 1.0):
+            query = Query(vector, _NEAREST, recall_target=target)
+            hits = self.store.search(query)
+            equal = len(hits) == _NEAREST and hits[0][1] == hits[-1][1]
+            if equal or any(i == record_id for i, _ in hits):
+                return query
+        return None
 
     @classmethod
     def resumed(cls, store: Store, root: Path | None, reopen: Reopen, entry: Entry) -> Look:
@@ -296,9 +303,7 @@ class Look:
             answers = [i for i, _ in store.search(Query(anything, live + len(gone)), path)]
             found, expected = found + len(set(answers) - gone), expected + live
         else:
-            answers = [
-                i for _, v in self.vectors for i, _ in store.search(Query(v, _NEAREST), path)
-            ]
+            answers = [i for query in self.queries for i, _ in store.search(query, path)]
         return [
             Check(
                 check=name,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forgetnet import table
+from forgetnet import Memory, table
 from forgetnet.index import FlatIndex, Index, tiers
 from forgetnet.index.tiers import Rung
 from forgetnet.store import Query
@@ -58,3 +58,18 @@ def test_what_may_not_be_searched_steers_no_answer(many: Table) -> None:
     for vector in vectors(20, 5):
         found = many.search(Query(vector, 10, without=hidden))
         assert found == rest.search(vector, 10)
+
+
+def test_a_forget_isn_t_called_failed_for_what_a_search_among_many_misses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(table, "Index", partial(Index, scan=100, split=200))
+    monkeypatch.setattr(tiers, "_FEWEST", 1)
+    monkeypatch.setattr(tiers, "DEFAULT", Rung(0.0, 0, 1))
+    with Memory.open("memory://", encoder="hash:8") as memory:
+        memory.add([f"{n} of many" for n in range(600)], ids=[f"{n:03}" for n in range(600)])
+        ids = [f"{n:03}" for n in range(8)]
+        rows = [memory.get(i, vector=True) for i in ids]
+        served = [memory.search(row.vector) for row in rows if row is not None]
+        assert any(i not in {hit.id for hit in hits} for i, hits in zip(ids, served, strict=True))
+        assert memory.forget(ids=ids).status == "erased"
