@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from forgetnet.errors import StoreError
@@ -26,6 +26,7 @@ __all__ = [
     "doubts",
     "is_full",
     "make_dir",
+    "put_slots",
     "reserve",
     "rewrite_durable",
     "shred",
@@ -211,17 +212,32 @@ def copy_slots(source: Path, target: Path, size: int = 64) -> None:
         OSError: it can't be written; some slots may be.
     """
     data, created = source.read_bytes(), not target.exists()
-    fd = os.open(target, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        for start in range(0, max(len(data), os.fstat(fd).st_size), size):
-            slot = data[start : start + size] or bytes(size)
-            if os.pread(fd, size, start) != slot:
-                os.pwrite(fd, slot, start)
-        _sync(fd, target)
-    finally:
-        os.close(fd)
+    there = b"" if created else target.read_bytes()
+    slots = {}
+    for start in range(0, max(len(data), len(there)), size):
+        slot = data[start : start + size] or bytes(size)
+        if there[start : start + size] != slot:
+            slots[start // size] = slot
+    put_slots(target, slots, size)
     if created:
         sync_dir(target.parent)
+
+
+def put_slots(path: Path, slots: Mapping[int, bytes], size: int = 64) -> None:
+    """Write slots of ``size`` bytes, by number, into ``path``, each in its place, durably.
+
+    Raises:
+        OSError: some may be there, and none is known to last.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        for number, slot in sorted(slots.items()):
+            done = 0
+            while done < len(slot):
+                done += os.pwrite(fd, slot[done:], number * size + done)
+        _sync(fd, path)
+    finally:
+        os.close(fd)
 
 
 def shred(path: Path) -> None:

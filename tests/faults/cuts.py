@@ -16,7 +16,9 @@ class PowerCutError(BaseException):
     """Not an error that any handler may swallow."""
 
 
-DURABLE = ["write_durable", "shred", "append_durable", "sync_dir", "truncate_durable"]
+DURABLE = [
+    "write_durable", "shred", "append_durable", "sync_dir", "truncate_durable", "put_slots"
+]  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -58,8 +58,6 @@ class LanceStore:
                 f"{getattr(error, 'strerror', None) or error}; name a folder that can be written"
             ) from error
         self._readonly = config.readonly
-        if not config.readonly:
-            trust(doubts(self._root))
         self._state = State(self._root, config)
         self._pulse: Pulse | None = None
         self._broken = False
@@ -67,6 +65,8 @@ class LanceStore:
         opened = False
         try:
             self._state.ring = ring_of(self._root, config)
+            if not config.readonly:
+                trust(doubts(self._root))
             self._pulse = Pulse(self._root / "pulse", writer=not config.readonly)
             if config.readonly:
                 self._state.refresh(self._pulse)
@@ -172,9 +172,7 @@ class LanceStore:
     def _append(self, dead: Mapping[str, Sequence[int]], swap: Swap | None = None) -> None:
         """Make one batch durable as frames in the tails of its leaves, then what counts."""
         manifest = self._state.manifest
-        adds = {} if swap is None else swap.tables()
-        if self._state.ring is not None:
-            adds = {prefix: self._state.ring.seal(table) for prefix, table in adds.items()}
+        adds = {} if swap is None else self._sealed_tables(swap)
         tables = [*((p, dead_batch(keys)) for p, keys in dead.items()), *adds.items()]
         new = [prefix for prefix in adds if prefix not in manifest.leaves]
         manifest.leaves.update({prefix: Leaf(prefix) for prefix in new})
@@ -197,6 +195,17 @@ class LanceStore:
             manifest.leaves[prefix].dead.update(keys)
         if new:
             self._state.replace(manifest)
+
+    def _sealed_tables(self, swap: Swap) -> dict[str, pa.Table]:
+        """Return what comes to each leaf, as it is to be written."""
+        ring, tables = self._state.ring, swap.tables()
+        if ring is None:
+            return tables
+        try:
+            return {prefix: ring.seal(table) for prefix, table in tables.items()}
+        except OSError as error:
+            swap.undo()
+            raise _Undone(f"can't write to {self._root}: {error}; nothing was changed") from error
 
     def _write_frames(
         self, tables: Sequence[tuple[str, pa.Table]], swap: Swap | None
@@ -269,16 +278,15 @@ class LanceStore:
         state = self._writable()
         state.table.purge()
         dirty = [prefix for prefix, leaf in state.manifest.leaves.items() if leaf.dead]
-        if not dirty and not state.leftovers:
-            state.drop_keys()
-            return Purged()
         done = Purged()
+        if not dirty and not state.leftovers and not state.leavers:
+            return done
         with self._change():
             try:
                 if dirty:
                     done = fold_dirty(state, dirty, self._commit)
                 sweep(state)
-                state.drop_keys()
+                state.end_keys()
             except OSError as error:
                 raise _Undone(
                     f"can't purge {self._root}: {error}; the records are unreachable, but their "

@@ -18,7 +18,7 @@ from forgetnet.store import PLACE_DIM
 from forgetnet_stores.lance.catalogue import Leaf, Manifest
 from forgetnet_stores.lance.columns import DEAD, Rows, from_arrow
 from forgetnet_stores.lance.pieces import piece_path, read_piece
-from forgetnet_stores.lance.ring import Ring
+from forgetnet_stores.lance.ring import Ring, opened
 from forgetnet_stores.lance.tail import Frame, read_frames
 
 __all__ = [
@@ -72,8 +72,10 @@ def _merge(frames: Iterable[Frame], dim: int, ring: Ring | None) -> tuple[Rows, 
         return _concat([], dim), dead
     table = pa.concat_tables(came)
     if ring is not None:  # the key of a dead row may be gone already
-        table = ring.unseal(_living(table, dead), dim)
-        dead |= ring.lost
+        ring.meet(table)
+        table = _living(table, dead)
+    table = opened(table, dim, ring)
+    dead |= set() if ring is None else ring.lost
     return _without(from_arrow(table, dim), dead), dead
 
 
@@ -92,9 +94,7 @@ def read_tail(root: Path, leaf: Leaf, start: int = 0) -> list[Frame]:
     return list(read_frames(tail_path(root, leaf.name), start, leaf.tail_bytes))
 
 
-def load_tail(
-    root: Path, leaf: Leaf, dim: int, ring: Ring | None = None
-) -> tuple[Rows, set[int]]:
+def load_tail(root: Path, leaf: Leaf, dim: int, ring: Ring | None = None) -> tuple[Rows, set[int]]:
     """Read from its file what the live leaf's tail holds: rows that came, and keys that died."""
     frames = read_tail(root, leaf)
     return _merge([frame for frame in frames if frame.end <= leaf.tail_bytes], dim, ring)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from forgetnet.errors import StoreCorrupt
 from forgetnet.files import sync_inside
 from forgetnet_stores.lance.columns import Rows, from_arrow
-from forgetnet_stores.lance.ring import Ring
+from forgetnet_stores.lance.ring import Ring, opened
 
 __all__ = ["piece_path", "read_piece", "write_piece"]
 
@@ -103,4 +103,6 @@ def read_piece(path: Path, dim: int, digest: str, ring: Ring | None) -> Rows:
     rows = max(1, dataset.count_rows() * _BATCH_BYTES // max(1, size))
     batches = dataset.to_batches(batch_size=min(rows, _BATCH_ROWS))
     table = pa.Table.from_batches(batches, dataset.schema)
-    return from_arrow(table if ring is None else ring.unseal(table, dim), dim)
+    if ring is not None:
+        ring.meet(table)
+    return from_arrow(opened(table, dim, ring), dim)

@@ -24,12 +24,12 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from forgetnet.errors import StoreCorrupt, StoreError
-from forgetnet.files import sync_dir
+from forgetnet.files import doubts, put_slots, rewrite_durable, sync_dir
 from forgetnet.store import StoreConfig
 from forgetnet_stores.lance.catalogue import Manifest
 from forgetnet_stores.lance.columns import schema
 
-__all__ = ["KEYS", "SEALED", "Ring", "name_of", "ring_of"]
+__all__ = ["KEYS", "SEALED", "Ring", "name_of", "opened", "ring_of"]
 
 KEYS = "keys"
 SEALED = "sealed"
@@ -51,7 +51,7 @@ def ring_of(root: Path, config: StoreConfig) -> Ring | None:
     """Return the keys of a store whose rows are sealed; None where they aren't.
 
     Raises:
-        StoreError: its rows are stored as they are, and they should be sealed.
+        StoreError: there are rows and no keys, and the rows should be sealed.
     """
     path = root / KEYS
     if not path.exists():
@@ -59,8 +59,9 @@ def ring_of(root: Path, config: StoreConfig) -> Ring | None:
             return None
         if Manifest.load(root).leaves:
             raise StoreError(
-                f"the store {root} holds rows that aren't encrypted; export the memory and import "
-                "it into a new one with encryption='subject'"
+                f"the store {root} holds rows and no keys: if they aren't encrypted, export the "
+                "memory and import it into a new one with encryption='subject'; if they are, bring "
+                f"back {path}"
             )
     ring = Ring(path, config.salt, readonly=config.readonly)
     ring.forgiving = (root / "restoring").exists()  # a backup, older than some of its keys' ends
@@ -85,11 +86,14 @@ class Ring:
         self._torn: list[int] = []
         self._size = 0
         self._lock = threading.Lock()
+        self._met: set[str] | None = None if readonly else set()
         self.lost: set[int] = set()
         self.forgiving = False
         if not readonly and not path.exists():
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
             sync_dir(path.parent)
+        if not readonly and path.absolute() in doubts(path.parent):
+            rewrite_durable(path, 0)  # zeros that an fsync failed on are in memory alone
         self.read()
 
     def __len__(self) -> int:
@@ -121,37 +125,58 @@ class Ring:
                 self._make(missing)
 
     def _make(self, missing: Sequence[bytes]) -> None:
-        fd = os.open(self._path, os.O_RDWR)
-        try:
-            for name in missing:
-                if not self._free:
-                    self._free.append(self._size)
-                    self._size += 1
-                number, key = self._free.pop(), os.urandom(_KEY)
-                os.pwrite(fd, _seal(name, key), number * _SLOT)
-                self._slots[name] = (number, key)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-    def keep(self, told: Iterable[str]) -> int:
-        """Zero the keys of everybody else, in place and durably; return how many went."""
-        kept = {self._name(name) for name in told}
-        gone = [name for name in self._slots if name not in kept]
-        ended = [*(self._slots[name][0] for name in gone), *self._torn]
-        if ended:
-            fd = os.open(self._path, os.O_RDWR)
-            try:
-                for number in ended:
-                    os.pwrite(fd, _FREE, number * _SLOT)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        for name in gone:
-            del self._slots[name]
-        self._free += ended
+        # What a write that failed left behind goes with the next: a name must not stand twice.
+        slots, torn = dict.fromkeys(self._torn, _FREE), list(self._torn)
+        made: dict[bytes, tuple[int, bytes]] = {}
+        for name in missing:
+            number = (torn or self._free or [self._size]).pop()
+            self._size = max(self._size, number + 1)
+            made[name] = number, os.urandom(_KEY)
+            slots[number] = _seal(name, made[name][1])
+        self._torn = list(slots)
+        put_slots(self._path, slots)
         self._torn = []
-        return len(gone)
+        self._free += torn
+        self._slots.update(made)
+
+    def end(self, told: Iterable[str]) -> None:
+        """Zero the keys of these, in place and durably, and the slots that nobody's key is in."""
+        with self._lock:
+            self._end([name for one in told if (name := self._name(one)) in self._slots])
+
+    def _end(self, gone: Sequence[bytes]) -> None:
+        numbers = [*(self._slots[name][0] for name in gone), *self._torn]
+        if numbers:
+            put_slots(self._path, dict.fromkeys(numbers, _FREE))
+        self._drop(gone)
+        self._free += numbers
+        self._torn = []
+
+    def let_go(self, told: Iterable[str]) -> None:
+        """Forget the keys of these in memory alone: whose file it is ends them there."""
+        self._drop(map(self._name, told))
+
+    def _drop(self, names: Iterable[bytes]) -> None:
+        for name in names:
+            self._slots.pop(name, None)
+
+    def meet(self, table: pa.Table) -> None:
+        """Note whose rows there are, before they are opened, until :meth:`settle`."""
+        if self._met is not None:
+            names = (table.column(name).to_pylist() for name in ("id", "subject"))
+            self._met.update(map(name_of, *names))
+
+    def settle(self) -> set[str]:
+        """Zero keys that no row has, of those that were met; return whose rows these are.
+
+        A crash may have come before the rows of a key, when it is in memory and not on the disk;
+        or after the last of them had gone.
+        """
+        met, self._met = self._met or set(), None
+        kept = set(map(self._name, met))
+        with self._lock:
+            self._end([name for name in self._slots if name not in kept])
+        return met
 
     # -- rows
 
@@ -171,7 +196,9 @@ class Ring:
             key = AESGCM(self._slots[name][1])
             sealed.append(name + nonce + key.encrypt(nonce, plain, bound))
         found = table.drop_columns(list(_HIDDEN))
-        return found.append_column(pa.field(SEALED, pa.binary(), nullable=False), [sealed])
+        # In several arrays, should one not hold so much.
+        column = pa.array(sealed, pa.binary())
+        return found.append_column(pa.field(SEALED, pa.binary(), nullable=False), column)
 
     def unseal(self, table: pa.Table, dim: int) -> pa.Table:
         """Return a table of sealed rows as it was.
@@ -182,14 +209,20 @@ class Ring:
         Raises:
             StoreCorrupt: a key is gone, or a row's bytes were changed.
         """
+        try:
+            return self._unsealed(table, dim)
+        except StoreCorrupt:
+            if not self._readonly:
+                raise
+        self.read()  # a writer may have made a key since, also for somebody who went before
+        return self._unsealed(table, dim)
+
+    def _unsealed(self, table: pa.Table, dim: int) -> pa.Table:
         ids = table.column("id").to_pylist()
         sealed = table.column(SEALED).to_pylist()
-        names = [data[:_NAME] for data in sealed]
-        if not self._slots.keys() >= set(names):
-            self.read()  # a writer may have made it since
         chosen = [row for row, data in enumerate(sealed) if self._has(data, ids[row])]
-        if len(chosen) < len(names):
-            table = self._without(table, chosen, len(names))
+        if len(chosen) < len(ids):
+            table = self._without(table, chosen, len(ids))
             ids = [ids[row] for row in chosen]
         found = [
             self._open(data, ids[row], dim)
@@ -244,6 +277,20 @@ class Ring:
                 "a sealed row was changed, or is another store's; restore the store from a backup"
             ) from error
         return text, told, plain[end:]
+
+
+def opened(table: pa.Table, dim: int, ring: Ring | None) -> pa.Table:
+    """Return a table of rows as they were, sealed or not.
+
+    Raises:
+        StoreCorrupt: they are sealed and there are no keys, or the other way round.
+    """
+    if (SEALED in table.schema.names) != (ring is not None):
+        how = "its rows are sealed, and it is missing" if ring is None else "its rows aren't sealed"
+        raise StoreCorrupt(
+            f"the store's file {KEYS!r} doesn't belong to its rows: {how}; bring the right one back"
+        )
+    return table if ring is None else ring.unseal(table, dim)
 
 
 def _seal(name: bytes, key: bytes) -> bytes:

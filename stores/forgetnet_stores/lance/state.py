@@ -63,6 +63,7 @@ class State:
         crew: threads that write for this store.
         leftovers: names of pieces and tails that no leaf names and that are still to be shredded.
         ring: keys by subject; None where rows are stored as they are.
+        leavers: whose keys may be nobody's any more.
     """
 
     def __init__(self, root: Path, config: StoreConfig, ring: Ring | None = None) -> None:
@@ -70,6 +71,7 @@ class State:
         self.config = config
         self.ring = ring
         self.leftovers: list[str] = []
+        self.leavers: set[str] = set()
         self.crew = Crew()
         self._held = False
         self._clear()
@@ -104,6 +106,8 @@ class State:
         for prefix in empty:
             self.leftovers.append(manifest.leaves.pop(prefix).name)
         self.replace(manifest)
+        if self.ring is not None:
+            self.leavers = {name for name in self.ring.settle() if not self._lives(name)}
         return sealed
 
     def _make_sure(self, manifest: Manifest, sizes: Mapping[str, int], sealed: int) -> int:
@@ -242,6 +246,9 @@ class State:
                 reading.rows = None
             if rewritten:
                 self.table.purge()
+            if self.ring is not None and self.config.readonly:
+                self.ring.let_go(name for name in self.leavers if not self._lives(name))
+                self.leavers = set()
             self.replace(manifest)
             done = True
         finally:
@@ -285,7 +292,9 @@ class State:
 
     def drop(self, ids: Iterable[str]) -> None:
         """Remove records from the table; their leaves are the caller's to mend."""
-        for record in self.table.remove(ids):
+        gone = self.table.remove(ids)
+        self.note_leavers(gone)
+        for record in gone:
             del self.keys[record.id]
             if record.subject is not None and not self.table.has("subject", record.subject):
                 self.shards.pop(record.subject, None)
@@ -329,7 +338,23 @@ class State:
                 self.manifest.leaves[prefix].leave(ids[i])
         self.drop(ids)
 
-    def drop_keys(self) -> None:
-        """Zero the keys of whom nothing is stored any more; nothing dead may be in any file."""
+    def end_keys(self) -> None:
+        """Zero the keys of whom nothing is stored any more; nothing dead may be in any file.
+
+        Only those who may be such are looked at: whose rows went, or never came to be stored.
+        """
         if self.ring is not None:
-            self.ring.keep({name_of(r.id, r.subject) for r in self.table.records.values()})
+            self.ring.end([name for name in self.leavers if not self._lives(name)])
+            self.leavers = set()
+
+    def _lives(self, name: str) -> bool:
+        kind, _, told = name.partition(" ")
+        if kind == "subject":
+            return self.table.has("subject", told)
+        record = self.table.records.get(told)
+        return record is not None and record.subject is None
+
+    def note_leavers(self, records: Iterable[Record]) -> None:
+        """Note whose keys are to be looked at when keys are next ended."""
+        if self.ring is not None:
+            self.leavers.update(name_of(r.id, r.subject) for r in records)

@@ -66,6 +66,7 @@ class Swap:
 
     def undo(self) -> None:
         """Make memory what it was."""
+        self._state.note_leavers(self.rows.records)
         if not self._begun:
             return
         if not self._settled:
