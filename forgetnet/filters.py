@@ -199,8 +199,16 @@ def _test(name: str, get: Callable[[Record], Any], operator: str, value: Any) ->
             "$and, $or and $not"
         )
     _check_value(name, operator, value)
+    if operator in {"$in", "$nin"} and all(isinstance(item, str) for item in value):
+        names, wanted = frozenset(value), operator == "$in"
+        return lambda record: _is_one_of(get(record), names) is wanted
     compare = _OPERATORS[operator]
     return lambda record: compare(get(record), value)
+
+
+def _is_one_of(found: Any, names: frozenset[str]) -> bool:
+    """Tell whether a value is one of many strings: what ``$in`` says, at once."""
+    return isinstance(found, str) and found in names
 
 
 def _all(tests: list[Predicate]) -> Predicate:

@@ -78,6 +78,8 @@ class Look:
         self._has_keys = any(trace.keys for trace in traces.items)
         self._dim = traces.dim
         self._needles = needles
+        # What is known in plain is told apart before it is hashed, which takes far longer.
+        self._sieve = needles if needles is not None and needles.knows(traces) else None
         self._survivors = survivors
         self._words = words
         self._own = words
@@ -178,7 +180,11 @@ class Look:
         return np.array([i is not None and bool(alive(i)) for i in column.to_pylist()], np.bool_)
 
     def _cells(self, leaf: Leaf, rows: _Rows) -> None:
+        sieve = self._sieve
+
         def name(value: bytes) -> bytes | None:
+            if sieve is not None and value not in sieve.strings:
+                return None
             digest = self._hasher.of(value)
             return digest if digest in self._lookup else None
 
@@ -186,7 +192,7 @@ class Look:
             self._cell(leaf[0], digest, at, rows)
             if leaf[0] == "id" and Kind.ID in self._lookup[digest]:
                 rows.ids |= dict.fromkeys(at.tolist(), digest)
-        for vector, row in vectors(leaf, self._dim):
+        for vector, row in vectors(leaf, self._dim, None if sieve is None else sieve.firsts):
             if (digest := self._hasher.of(vector)) in self._lookup:
                 self._cell(leaf[0], digest, np.array([row]), rows)
 

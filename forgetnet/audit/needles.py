@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NoReturn
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetnet.audit.match import SHORTEST, Matcher
-from forgetnet.audit.trace import Hasher, Kind, Remembered, matrix
+from forgetnet.audit.trace import Hasher, Kind, Remembered, Traces, matrix
 
 __all__ = ["LEAST_BYTES", "Label", "Needles", "spellings", "windows"]
 
@@ -28,6 +28,7 @@ _PART = 256  # characters of each of the three needles of a longer one
 _MOST = 1 << 19  # patterns; a quarter of a gigabyte
 _FORMS = 14  # spellings of a string, at most
 _RUN = 8  # any 16 consecutive numbers hold one of the runs 0-7, 8-15, ... whole
+_AT_ONCE = 256  # vectors taken apart at a time
 _VARIED = 4  # least distinct bytes of a string, or non-zero numbers of a run, worth a search
 
 Floats = npt.NDArray[np.float32]
@@ -70,24 +71,37 @@ def spellings(value: str) -> set[bytes]:
     return {spelling for spelling in found if len(spelling) >= SHORTEST}
 
 
-def windows(vector: Floats, spacing: int = 1) -> set[bytes]:
-    """Return byte strings one of which stands in any 16 consecutive numbers of a vector.
+def windows(vectors: Floats, spacing: int = 1) -> Iterator[set[bytes]]:
+    """Iterate over byte strings one of which stands in any 16 consecutive numbers of a vector.
 
     As float32, float64 and float16; runs of few distinct numbers would be found everywhere and
     are left out. With a ``spacing`` of s, one stands in any 8 (s + 1) consecutive numbers.
+
+    Args:
+        vectors: (n, d); there is a set for each.
+        spacing: one run in so many is kept.
     """
-    numbers = np.asarray(vector, "<f4")
-    found: set[bytes] = set()
-    with np.errstate(over="ignore"):
-        forms = [numbers, numbers.astype("<f8"), numbers.astype("<f2")]
-    for form in forms:
-        runs = form[: len(form) // _RUN * _RUN].reshape(-1, _RUN)
-        ordered = np.sort(runs, axis=1)
-        first = np.ones((len(runs), 1), np.bool_)
-        fresh = np.concatenate([first, ordered[:, 1:] != ordered[:, :-1]], axis=1)
-        varied = (fresh & (ordered != 0)).sum(axis=1) >= _VARIED
-        found.update(run.tobytes() for run in runs[varied][::spacing])
-    return found
+    for start in range(0, len(vectors), _AT_ONCE):
+        numbers = np.asarray(vectors[start : start + _AT_ONCE], "<f4")
+        found: list[set[bytes]] = [set() for _ in numbers]
+        with np.errstate(over="ignore"):
+            forms = [numbers, numbers.astype("<f8"), numbers.astype("<f2")]
+        for form in forms:
+            runs = form[:, : form.shape[1] // _RUN * _RUN].reshape(len(form), -1, _RUN)
+            ordered = np.sort(runs, axis=2)
+            fresh = np.ones(runs.shape, np.bool_)
+            fresh[:, :, 1:] = ordered[:, :, 1:] != ordered[:, :, :-1]
+            varied = (fresh & (ordered != 0)).sum(axis=2) >= _VARIED
+            for row, kept, told in zip(runs, varied, found, strict=True):
+                told.update(run.tobytes() for run in row[kept][::spacing])
+        yield from found
+
+
+def firsts_of(rows: Floats | None) -> npt.NDArray[np.uint64] | None:
+    """Return the first 8 bytes of each of (n, d) rows as numbers, sorted; None where d is 1."""
+    if rows is None or rows.shape[1] < 2:  # numbers of 4 bytes
+        return None
+    return np.unique(np.ascontiguousarray(rows[:, :2]).view("<u8"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +129,8 @@ class Needles:
         short: how many values are too short or too uniform for a raw search.
         spacing: 1, or more where there are too many records to keep every run of numbers; see
             ``windows``. Then strings are looked for as UTF-8 only, too.
+        strings: the ids, texts and subjects, whole, as UTF-8.
+        firsts: the first 8 bytes of each vector, as numbers, sorted; None for shorter vectors.
     """
 
     def __init__(
@@ -134,7 +150,10 @@ class Needles:
             )
             if value
         }
+        self.strings = frozenset(value.encode("utf-8", "surrogatepass") for _, value in strings)
         rows = matrix(records, content)
+        self.firsts = firsts_of(rows)
+        self._digests = {hasher.name(value) for _, value in strings}
         runs = 0 if rows is None else rows.size // _RUN * 3
         self.spacing = -(-(runs + _FORMS * len(strings)) // _MOST) or 1
         for kind, value in sorted(strings):
@@ -144,10 +163,12 @@ class Needles:
                 source = piece.encode("utf-8", "surrogatepass")
                 forms = spellings(piece) if self.spacing == 1 else {source}
                 self._own(owners, Label(kind, hasher.name(value), source), forms)
-        for row in () if rows is None else rows:
-            found = windows(row, self.spacing)
-            self.short += not found
-            self._own(owners, Label(Kind.VECTOR, hasher.of(row.tobytes()), None), found)
+        found = () if rows is None else zip(rows, windows(rows, self.spacing), strict=True)
+        for row, forms in found:
+            self.short += not forms
+            digest = hasher.of(row.tobytes())
+            self._digests.add(digest)
+            self._own(owners, Label(Kind.VECTOR, digest, None), forms)
         self._owners = list(owners.values())
         self._patterns = list(owners)
 
@@ -155,6 +176,10 @@ class Needles:
     def matcher(self) -> Matcher:
         """What searches all the patterns; made when first asked for, since that takes a while."""
         return Matcher(self._patterns)
+
+    def knows(self, traces: Traces) -> bool:
+        """Tell whether these are the plain bytes of all that some traces are hashes of."""
+        return all(d in self._digests for kind, d in traces.marks() if kind is not Kind.KEY)
 
     def _own(
         self, owners: dict[bytes, tuple[int, ...]], label: Label, patterns: set[bytes]

@@ -106,8 +106,13 @@ def integers(leaf: Leaf) -> Iterator[tuple[int, int]]:
                 yield value, row
 
 
-def vectors(leaf: Leaf, dim: int) -> Iterator[tuple[bytes, int]]:
-    """Iterate over the vectors of length ``dim`` of a leaf as float32 bytes, each with its row."""
+def vectors(
+    leaf: Leaf, dim: int, firsts: npt.NDArray[np.uint64] | None = None
+) -> Iterator[tuple[bytes, int]]:
+    """Iterate over the vectors of length ``dim`` of a leaf as float32 bytes, each with its row.
+
+    With ``firsts`` only over those whose first 8 bytes are one of these, sorted.
+    """
     _, array, rows = leaf
     if not _is_vector(array.type) or array.type.list_size != dim or not len(array):
         return
@@ -115,8 +120,14 @@ def vectors(leaf: Leaf, dim: int) -> Iterator[tuple[bytes, int]]:
     values = array.flatten().to_numpy(zero_copy_only=False)
     with np.errstate(over="ignore"):
         numbers = np.ascontiguousarray(values.astype("<f4", copy=False)).reshape(-1, dim)
-    for vector, row in zip(numbers, rows[valid].tolist(), strict=True):
+    chosen = np.arange(len(numbers)) if firsts is None else _beginning(numbers, firsts)
+    for vector, row in zip(numbers[chosen], rows[valid][chosen].tolist(), strict=True):
         yield vector.tobytes(), row
+
+
+def _beginning(numbers: npt.NDArray[np.float32], firsts: npt.NDArray[np.uint64]) -> Indices:
+    begun = np.ascontiguousarray(numbers[:, :2]).view("<u8")[:, 0]
+    return np.flatnonzero(np.isin(begun, firsts))
 
 
 def raw_bytes(batch: pa.RecordBatch, chosen: npt.NDArray[np.bool_]) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from forgetnet.audit import match, needles
 from forgetnet.audit.match import Matcher
 from forgetnet.audit.needles import Needles, spellings, windows
-from forgetnet.audit.trace import Hasher
+from forgetnet.audit.trace import Hasher, trace
 from forgetnet.record import Record
 
 dense = st.lists(st.sampled_from([b"a", b"ab", b"\0", b"xyz", b"aaaaaaaa"]), max_size=120)
@@ -77,10 +77,15 @@ def test_a_string_is_found_however_it_is_spelt(value: str, before: bytes, after:
         assert found.find(form)
 
 
+def only(vector: np.ndarray, spacing: int = 1) -> set[bytes]:
+    (found,) = windows(vector[None], spacing)
+    return found
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(16, 100), st.data())
 def test_any_16_numbers_in_a_row_are_found(seed: int, dim: int, data: st.DataObject) -> None:
     vector = np.random.default_rng(seed).standard_normal(dim).astype(np.float32)
-    found = Matcher(sorted(windows(vector)))
+    found = Matcher(sorted(only(vector)))
     start = data.draw(st.integers(0, dim - 16))
     for kind in ("<f4", "<f8", "<f2"):
         run = vector[start : start + 16].astype(kind).tobytes()
@@ -98,7 +103,7 @@ def test_many_records_are_searched_with_fewer_needles(monkeypatch: pytest.Monkey
     assert whole.spacing == 1 < thin.spacing and len(thin) < len(whole)
     everything = {(label.kind, label.digest) for label in whole.labels(range(len(whole)))}
     assert {(label.kind, label.digest) for label in thin.labels(range(len(thin)))} == everything
-    assert len(windows(drawn[0], thin.spacing)) < len(windows(drawn[0]))
+    assert len(only(drawn[0], thin.spacing)) < len(only(drawn[0]))
     run = 8 * (thin.spacing + 1)
     for i, record in enumerate(records):
         for start in range(64 - run):
@@ -110,11 +115,19 @@ def test_many_records_are_searched_with_fewer_needles(monkeypatch: pytest.Monkey
 def test_runs_of_few_numbers_are_no_needles() -> None:
     one = np.eye(1, 384, dtype=np.float32)
     assert Needles([Record(None, id="an id to find")], one, salt=bytes(32)).short == 1
-    assert not windows(np.zeros(384, np.float32))
-    assert not windows(np.eye(384, dtype=np.float32)[3])
-    assert not windows(np.tile(np.array([0.5, -0.5, 0.25], np.float32), 128))
+    assert not only(np.zeros(384, np.float32))
+    assert not only(np.eye(384, dtype=np.float32)[3])
+    assert not only(np.tile(np.array([0.5, -0.5, 0.25], np.float32), 128))
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=200))
 def test_the_hash_is_hmac_sha256(salt: bytes, value: bytes) -> None:
     assert Hasher(salt).of(value) == hmac.digest(salt, value, "sha256")
+
+
+def test_hashes_of_others_are_not_passed_over_for_want_of_their_plain_bytes() -> None:
+    told = [Record("a text of ours", id="one of ours", subject="somebody")]
+    own = Needles(told, np.ones((1, 4), np.float32), salt=bytes(32))
+    assert own.knows(trace(told, np.ones((1, 4), np.float32), salt=bytes(32)))
+    assert not own.knows(trace(told, np.full((1, 4), 2, np.float32), salt=bytes(32)))
+    assert not own.knows(trace([Record("another", id="one of ours")], salt=bytes(32)))
