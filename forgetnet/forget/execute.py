@@ -120,8 +120,6 @@ def _begin(office: Office, scope: Scope, reason: str, level: str, *, quick: bool
         words=vocabulary(sample.statement),
         **({"probes": 1} if quick else {}),
     )
-    if not quick:
-        look.scan()
     notes = {
         part.name: {"held": part.holds(plan.ids), "note": part.before(plan.ids)}
         for part in office.components
@@ -176,6 +174,7 @@ def settle(office: Office) -> list[Receipt]:
         with _incomplete(office, [accepted]):
             _unserve(office, accepted)
     done = finish(office, purge(office, owed))
+    _purge_owed(office)
     office.owes[0] = False
     due = office.marks.all(Kind.OWED)
     try:
@@ -185,6 +184,16 @@ def settle(office: Office) -> list[Receipt]:
     finally:
         office.owes[0] |= bool(due)
     return done
+
+
+def _purge_owed(office: Office) -> None:
+    """Purge what was replaced when records were filed anew, if that was cut short."""
+    if office.journal.owes_purge:
+        roomy(office, office.store.purge)
+        try:
+            office.journal.purged()
+        except OSError as error:
+            raise StoreError(f"can't write the journal: {error.strerror}") from error
 
 
 def _due(office: Office, mark: Mark) -> list[Receipt]:

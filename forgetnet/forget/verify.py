@@ -12,6 +12,7 @@ import contextlib
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.spoken import SPOKEN, Spoken
 from forgetnet.forget.statement import GUARANTEES, INFLUENCES, SCOPES
 from forgetnet.forget.surfaces import Check, Surface, SurfaceStatus, judge
+from forgetnet.record import Record
 from forgetnet.store import Floats, Query, Store
 
 __all__ = ["LEVELS", "RESUMED", "SAID", "Look", "Reopen", "vocabulary"]
@@ -80,7 +82,8 @@ class Look:
         known: records that the store gave when asked, before the deletion.
         control: things found in the files before the deletion, and things expected.
         probed: the same for searches.
-        needles, queries, spoken, subject, topic: what is looked for in plain; gone after a crash.
+        plain, needles, vectors, spoken, subject, topic: what is looked for in plain; gone after a
+            crash.
         hidden: the subject or topic in hashes, which stay.
         again: whether this look was taken up after a crash.
         scanned: whether the files have been read before the purge.
@@ -99,6 +102,7 @@ class Look:
     known: int = 0
     control: tuple[int, int] = (0, 0)
     probed: tuple[int, int] = (0, 0)
+    plain: tuple[list[Record], Floats] | None = field(default=None, repr=False)
     needles: residue.Needles | None = field(default=None, repr=False)
     queries: list[Query] = field(default_factory=list, repr=False)
     spoken: Spoken = field(default_factory=Spoken, repr=False)
@@ -138,10 +142,10 @@ class Look:
             root,
             reopen,
             plan.ids,
-            level == "full" or (level == "auto" and _size(store.files()) <= _FULL_BYTES),
+            level == "full" or (level == "auto" and not _exceed(store.files(), _FULL_BYTES)),
             residue.trace(records, content, salt=hashing),
             known=len(records),
-            needles=residue.Needles(records, content, salt=hashing),
+            plain=(records, content),
             words=words,
             subject=scope.subject,
             topic=scope.topic,
@@ -166,6 +170,12 @@ class Look:
             self.others = {path: _stamp(path) for path in self.store.files() if path not in touched}
             self.scanned = True
 
+    def _needles(self) -> residue.Needles | None:
+        """Return the records' plain bytes, made when files are first read: it takes a while."""
+        if self.needles is None and self.plain is not None:
+            self.needles = residue.Needles(*self.plain, salt=self.traces.salt)
+        return self.needles
+
     def purged(self) -> None:
         """Compare the files that the purge had no business with, before anything else writes."""
         others = self.others.items()
@@ -175,7 +185,7 @@ class Look:
         files = self.store.files(self.ids) if self.ids else []
         if self.root is not None:
             marks = self.traces.marks()
-            findings = residue.scan(files, self.traces, self.needles, root=self.root)
+            findings = residue.scan(files, self.traces, self._needles(), root=self.root)
             self.control = (len(marks & findings.decoded), len(marks))
             self.traces = self.traces.learn(findings.keys)
 
@@ -328,7 +338,7 @@ class Look:
         findings = residue.scan(
             [] if strange else paths,  # a reader of damaged files may end the process
             self.traces,
-            self.needles,
+            self._needles(),
             root=root,
             survivors=lambda i: i in leaving or bool(self.store.get([i])),
             words=self.words | SAID | named,
@@ -387,5 +397,6 @@ def _stamp(path: Path) -> tuple[int, int]:
     return size, newest
 
 
-def _size(paths: Sequence[Path]) -> int:
-    return sum(_stamp(path)[0] for path in paths)
+def _exceed(paths: Sequence[Path], size: int) -> bool:
+    """Tell whether files are larger together; of many, only some are asked."""
+    return any(total > size for total in accumulate(_stamp(path)[0] for path in paths))
