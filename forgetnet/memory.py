@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from forgetnet.atlas.mapping import Maps
 from forgetnet.attached import attach, check_untaught, models_of, refuse_model
 from forgetnet.batch import common_of, complete, items_of, normalise_all, uncollected
 from forgetnet.component import Attachable, Component
@@ -53,7 +54,7 @@ class Keep(Enum):
 KEEP = Keep.KEEP
 
 
-class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
+class Memory(Reader, Forgets, Keeps, Sweeps, Backs, Maps):
     """A deletable memory; open one with :meth:`Memory.open`."""
 
     def __init__(
@@ -161,7 +162,7 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
             model.settled()
 
     def close(self) -> None:
-        """Close the store, let go of its lock and of the models; end the sweeps."""
+        """Close the store, let go of its lock and of the models; wait for a sweep under way."""
         if self._sweeper is not None:
             self._sweeper.stop()
         super().close()
@@ -335,7 +336,7 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
             return execute(self._office, expired(self._office), reason="", level="auto")
 
     def overdue(self) -> bool:
-        """Tell whether anything has expired that a sweep would erase; what is held isn't."""
+        """Tell whether a sweep would erase anything, or finish that; what is held it wouldn't."""
         with self._lock:
             return is_due(self._office)
 
@@ -358,11 +359,7 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs):
         check_switches(StoreError, embeddings=embeddings)
         with self._lock:
             return write_memory(
-                self._store,
-                path,
-                self._encoder,
-                embeddings=embeddings,
-                at=self._clock(),
+                self._store, path, self._encoder, embeddings=embeddings, at=self._clock()
             )
 
     def import_(self, path: str | Path, *, progress: bool = True) -> list[str]:

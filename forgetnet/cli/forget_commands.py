@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forgetnet.cli.frame import PROVEN, REFUSED
+from forgetnet.cli.frame import PROVEN, REFUSED, sentence_of
 from forgetnet.cli.options import AsJson, EncoderName, KeyFile, Store, filter_of
 from forgetnet.cli.session import (
     folder_of,
@@ -20,8 +20,9 @@ from forgetnet.cli.session import (
     plain_plan,
     plain_receipt,
 )
+from forgetnet.cli.turns import until_interrupted
 from forgetnet.cli.voice import Voice
-from forgetnet.errors import ReceiptInvalid
+from forgetnet.errors import ForgetNetError, ReceiptInvalid, StoreLocked
 
 if TYPE_CHECKING:
     from forgetnet.forget.receipt import Receipt
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from forgetnet.model import ForgetNet
 
 __all__ = ["Level", "forget", "forgetful", "sweep", "verify"]
+
+_LONGEST = 1e7
 
 
 class Level(StrEnum):
@@ -205,6 +208,10 @@ def _close(
 
 def sweep(
     *,
+    every: Annotated[
+        float | None,
+        typer.Option("--every", metavar="SECONDS", help="Go on, at this pace, until Ctrl-C."),
+    ] = None,
     receipt_file: ReceiptFile = None,
     openings_file: OpeningsFile = None,
     store: Store = "./memory",
@@ -212,11 +219,57 @@ def sweep(
     key: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Forget every record that has expired, with a receipt."""
+    """Forget every record that has expired, with a receipt.
+
+    With --every, the memory is opened for each sweep and closed in between, receipts are kept in
+    its folder, and a sweep that fails is tried again at the next turn.
+    """
     voice = Voice(as_json=as_json)
+    if every is not None:
+        if not 0 < every < _LONGEST:
+            raise typer.BadParameter("--every takes a number of seconds above 0")
+        if receipt_file is not None or openings_file is not None:
+            raise typer.BadParameter("--receipt and --openings are of one sweep; leave --every out")
+        _go_on_sweeping(voice, every, store, encoder, key)
+        return
     with forgetful(store, encoder, key) as memory, _waiting(voice):
         receipt = memory.sweep()
     _close(voice, receipt, store, receipt_file, openings_file)
+
+
+def _go_on_sweeping(
+    voice: Voice, every: float, store: str, encoder: str | None, key: Path | None
+) -> None:
+    """Sweep at once and then every so many seconds, until Ctrl-C."""
+    from forgetnet.forget.explain import sentence
+
+    receipts: list[Receipt] = []
+    tried = failed = 0
+    voice.note(f"Sweeping every {every:g} seconds; Ctrl-C ends it after the sweep under way.")
+    with until_interrupted() as asked:
+        while not asked.is_set():
+            try:
+                with forgetful(store, encoder, key) as memory:
+                    swept = [memory.sweep()] if memory.overdue() else []
+            except (ForgetNetError, OSError) as error:
+                if not tried and not isinstance(error, StoreLocked):
+                    raise  # a slip in how it was called
+                failed += 1
+                voice.note(f"not swept, tried again in {every:g} seconds: {sentence_of(error)}")
+            else:
+                receipts += swept
+                for receipt in [] if voice.as_json else swept:
+                    voice.answer({}, sentence(receipt.erasure))
+            tried += 1
+            asked.wait(every)
+    facts = {
+        "turns": tried,
+        "failed": failed,
+        "receipts": [plain_receipt(r, None) for r in receipts],
+    }
+    voice.answer(facts, f"{len(receipts)} of {tried} turns found something to erase.")
+    done = all(receipt.status.value in ("erased", "not_found") for receipt in receipts)
+    raise typer.Exit(PROVEN if done else REFUSED)
 
 
 def verify(

@@ -183,9 +183,11 @@ class ForgetNet(Answering, Forgets, Keeps, Sweeps, Backs):
             wait: finish what was accepted first; otherwise the next opening does.
         """
         if self._sweeper is not None:
-            self._sweeper.stop()
+            self._sweeper.ask()
         self._queue.close(wait=wait)
         self._core.close()
+        if self._sweeper is not None:  # what it may be at has been finished, or left
+            self._sweeper.stop()
         self._memory.close()
 
     # -- learning

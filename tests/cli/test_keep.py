@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -65,3 +72,56 @@ def test_a_backup_comes_back_without_what_was_forgotten(kb, tmp_path):
     assert (done["records"], done["forgotten_again"]) == (1, 1)
     assert "bob likes boats" in json.dumps(call(str(tmp_path / "back"), "get", "r2"))
     assert call(str(tmp_path / "back"), "restore", made, code=1)["error"] == "StoreError"
+
+
+def started(store: str, *more: str) -> subprocess.Popen[str]:
+    words = ["-m", "forgetnet.cli", "sweep", "--every", "0.3", "--store", store, *more]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, *words], text=True, **pipes)
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def is_in(kb: str, said: bytes) -> bool:
+    for path in Path(kb).rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file() and said in path.read_bytes():
+                return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_sweeps_go_on_until_ctrl_c_and_others_write_in_between(kb, number):
+    with started(kb, "--json") as running:
+        try:
+            assert "Ctrl-C" in running.stderr.readline()
+            soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+            for n in range(2):  # while it sweeps; its turn and ours may meet
+                words = ["add", f"late {n}", "--id", f"late{n}", "--expires-at", soon]
+                wait_for(
+                    lambda words=words: RUN.invoke(app, [*words, "--store", kb]).exit_code == 0
+                )
+            wait_for(lambda: not is_in(kb, b"late 0") and not is_in(kb, b"late 1"))
+            running.send_signal(number)
+            out, err = running.communicate(timeout=60)
+        finally:
+            running.kill()
+    assert running.returncode == 0, err
+    told = json.loads(out)
+    assert {receipt["status"] for receipt in told["receipts"]} == {"erased"}
+    assert sum(receipt["counts"]["direct"] for receipt in told["receipts"]) == 2
+    assert "Traceback" not in err
+    assert call(kb, "stats")["records"] == 2
+
+
+def test_a_slip_ends_a_loop_of_sweeps_before_its_first_turn(kb, tmp_path):
+    for every in ("0", "-1", "nan", "1e9"):
+        assert RUN.invoke(app, ["sweep", "--every", every, "--store", kb]).exit_code == 2
+    words = ["sweep", "--every", "1", "--store", kb, "--receipt", str(tmp_path / "r.json")]
+    assert RUN.invoke(app, words).exit_code == 2
+    assert call(str(tmp_path / "none"), "sweep", "--every", "1", code=1)["error"] == "StoreError"
