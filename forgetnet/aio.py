@@ -84,6 +84,7 @@ class AsyncMemory:
     holds = _lift(Memory.holds)
     import_ = _lift(Memory.import_)
     lift = _lift(Memory.lift)
+    map = _lift(Memory.map)
     overdue = _lift(Memory.overdue)
     purge = _lift(Memory.purge)
     residue = _lift(Memory.residue)

@@ -14,6 +14,7 @@ from forgetnet.cli.forget_commands import forget, sweep, verify
 from forgetnet.cli.frame import build
 from forgetnet.cli.import_command import import_
 from forgetnet.cli.keep_commands import audit, backup, hold, holds, lift, restore, restrict
+from forgetnet.cli.map_command import map_
 from forgetnet.cli.model_commands import predict, train
 from forgetnet.cli.read_commands import export, get, search, stats
 from forgetnet.cli.write_commands import add, delete, purge, update
@@ -41,6 +42,7 @@ app = build(
         "backup": backup,
         "restore": restore,
         "export": export,
+        "map": map_,
         "stats": stats,
         "train": train,
         "predict": predict,

@@ -18,7 +18,7 @@ HEAVY = ("torch", "sentence_transformers", "lancedb", "faiss", "rich", "gt_all_m
 def test_the_commands_are_those_that_were_promised() -> None:
     assert set(COMMANDS) == {
         *("demo", "import", "add", "search", "get", "update", "delete", "forget", "verify"),
-        *("sweep", "purge", "export", "stats", "train", "predict", "compare"),
+        *("sweep", "purge", "export", "map", "stats", "train", "predict", "compare"),
         *("hold", "restrict", "lift", "holds", "audit", "backup", "restore"),
     }
 
