@@ -1,0 +1,58 @@
+"""Topic paths as text: what lies above one, and where it goes when some are moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from forgetnet.errors import InvalidRecord
+
+__all__ = ["MAX_LEVELS", "SEPARATOR", "above", "check_name", "renamed"]
+
+SEPARATOR = "/"
+MAX_LEVELS = 64
+"""Levels of a path that is written out; places take fewer."""
+_SHOWN = 80
+
+
+def check_name(name: object) -> str:
+    """Return a concept's name.
+
+    Raises:
+        InvalidRecord: it is no string, empty, holds a slash, or half of a surrogate pair.
+    """
+    if not isinstance(name, str):
+        raise InvalidRecord(
+            f"a concept's name must be a string, not {type(name).__name__}; in YAML, quote it"
+        )
+    if not name:
+        raise InvalidRecord("a concept's name is empty; name it, or leave it out")
+    if SEPARATOR in name:
+        raise InvalidRecord(
+            f"the concept {name[:_SHOWN]!r} has a slash in its name, which parts the names of a "
+            "topic path; write another character"
+        )
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InvalidRecord(
+            "a concept's name holds half of a surrogate pair, which UTF-8 can't write; repair it"
+        ) from None
+    return name
+
+
+def above(path: str) -> Iterator[str]:
+    """Iterate over the paths above one, the top first."""
+    at = path.find(SEPARATOR)
+    while at >= 0:
+        yield path[:at]
+        at = path.find(SEPARATOR, at + 1)
+
+
+def renamed(path: str, moved: Mapping[str, str]) -> str:
+    """Return where a path goes when some move: it follows the nearest one above it, or itself."""
+    head = path
+    while (new := moved.get(head)) is None:
+        head, separator, _ = head.rpartition(SEPARATOR)
+        if not separator:
+            return path
+    return new + path[len(head) :]
