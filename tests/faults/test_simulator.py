@@ -218,6 +218,7 @@ def main(words: list[str]) -> int:
     """Go through every state of these operations, or of all, and through recoveries from kills."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--most", type=int, default=1 << 30, help="states of one operation")
+    parser.add_argument("--after", type=int, default=1 << 30, help="the same after a kill")
     parser.add_argument("names", nargs="*", help="operations; all by default")
     given = parser.parse_args(words)
     say, bad, total = sys.stdout.write, 0, 0
@@ -231,8 +232,8 @@ def main(words: list[str]) -> int:
             sampled = sum(not state.whole for state in first + second)
             chosen = [
                 state
-                for found in (first, second)
-                for state in random.Random(8).sample(found, min(len(found), given.most))
+                for found, most in ((first, given.most), (second, given.after))
+                for state in random.Random(8).sample(found, min(len(found), most))
             ]
             for state in chosen:
                 if reasons := simulator.judge(operation, state):
