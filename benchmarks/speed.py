@@ -118,17 +118,18 @@ def _search(bench: Bench, n: int) -> Iterator[Row]:
     bench.fresh(f"memory-{n}")
     with bench.memory(f"memory-{n}") as memory:
         memory.add(data.records(), progress=False)
+        exact = partial(memory.search, k=K, recall_target=1.0)  # as both others search
         for query in asked[:20]:
-            found = [hit.id for hit in memory.search(query, k=K)]
+            found = [hit.id for hit in exact(query)]
             assert found == [data.ids[i] for i in flat.search(query, K)]
             assert found == table.search(query, K)
         ours, faiss = in_turn(
-            [lambda i: memory.search(asked[i], k=K), lambda i: flat.search(asked[i], K)],
+            [lambda i: exact(asked[i]), lambda i: flat.search(asked[i], K)],
             len(asked),
             clock=time.thread_time,
         )
         again, lance = in_turn(
-            [lambda i: memory.search(asked[i], k=K), lambda i: table.search(asked[i], K)],
+            [lambda i: exact(asked[i]), lambda i: table.search(asked[i], K)],
             bench.some(40, 10),
         )
     ratio = statistics.median(ours) / statistics.median(faiss)

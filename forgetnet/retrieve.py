@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -168,9 +169,17 @@ def spread(ids: Sequence[str]) -> Sequence[str]:
 
 
 def near_duplicates(
-    store: Store, vectors: Floats, gone: Collection[str], *, cosine: float = 0.95, k: int = 10
+    store: Store,
+    vectors: Floats,
+    gone: Collection[str],
+    *,
+    cosine: float = 0.95,
+    k: int = 10,
+    at: datetime | None = None,
 ) -> tuple[tuple[str, ...], int]:
     """Find records that say nearly the same as some that go: what is left of these afterwards.
+
+    None is missed: every record is looked at, however many there are.
 
     Args:
         store: holds the records that stay, and perhaps the others still.
@@ -178,6 +187,7 @@ def near_duplicates(
         gone: ids of all that go.
         cosine: from which on two contents count as nearly the same.
         k: neighbours of each that are told at most.
+        at: what has expired by then isn't told.
 
     Returns:
         The ids, the nearest first, and how many of ``vectors`` could be compared: among very many
@@ -188,7 +198,8 @@ def near_duplicates(
     distinct, times = np.unique(vectors, axis=0, return_counts=True)
     for vector, alike in zip(distinct, times.tolist(), strict=True):
         for wanted in (k, 8 * k, 64 * k):
-            found = [(i, d) for i, d in store.search(Query(vector, wanted)) if 1.0 - d >= cosine]
+            hits = store.search(Query(vector, wanted, at=at, recall_target=1.0))
+            found = [(i, distance) for i, distance in hits if 1.0 - distance >= cosine]
             others = [(i, distance) for i, distance in found if i not in gone][:k]
             if len(others) == k or len(found) < wanted:
                 compared += alike

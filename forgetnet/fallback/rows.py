@@ -25,6 +25,8 @@ class Rows:
         records: n records, in canonical order.
         vectors: (n, d) content vectors, as stored.
         context: for each what the memory finds beside it, the nearest first; empty without memory.
+            Among very many records some of the nearest may be missing, as in any search, and the
+            same ones whatever was there before.
     """
 
     records: tuple[Record, ...]

@@ -59,7 +59,7 @@ def planned(office: Office, scope: Scope) -> Plan:
     more = tuple(Step.of(part.name, part.influence, cost) for part, cost in costs)
     content, _ = office.store.vectors(spread(plan.ids))
     unseen = office.marks.hidden(office.store).union(plan.ids)
-    near, compared = near_duplicates(office.store, content, unseen)
+    near, compared = near_duplicates(office.store, content, unseen, at=office.clock())
     return replace(plan, steps=(*plan.steps, *more), near=near, compared=compared)
 
 

@@ -288,14 +288,15 @@ class Core:
         return first, np.concatenate(blocks) if blocks else np.zeros((0, first.width))
 
     def _near(self, vector: Floats, hidden: frozenset[str]) -> list[Neighbour]:
-        """Return the nearest records that teach, as the memory's search gives them."""
+        """Return exactly the nearest of the records that teach, however many there are."""
         if self.stack.memory is None:
             return []
         with self.shared.lock:
             taught, all_of = self.roster.targets, self.store.count()
             wanted, more = min(self.stack.memory.k, len(taught)), 0
             while True:  # records without a label, and those that are about to go, are passed over
-                found = self.store.search(Query(vector, wanted + more, without=hidden))
+                query = Query(vector, wanted + more, without=hidden, recall_target=1.0)
+                found = self.store.search(query)
                 kept = [(i, d) for i, d in found if i in taught][:wanted]
                 if len(kept) == wanted or wanted + more >= all_of:
                     return [Neighbour(i, 1.0 - d, taught[i]) for i, d in kept]
