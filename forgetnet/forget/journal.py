@@ -2,8 +2,9 @@
 
 An entry holds ids, salted hashes, commitments and counts; never text, subjects, topics or reasons,
 nor the keys that open the commitments. It is written before anything is deleted and shredded once
-the receipt is safe. A memory that opens with an open entry finishes it first. Knows nothing of how
-the work is done.
+the receipt is safe. A memory that opens with an open entry finishes it first. Beside the entries
+lies, while records are filed anew, the word that a purge is owed: not of what, since the store
+itself knows its replaced rows. Knows nothing of how the work is done.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ _IDS = ("direct", "mentions", "derived", "not_found")
 """The fields of a plan that hold ids, in its order."""
 _KEPT = ("held", "holds")
 """Those that say what stays; only in entries of which something does."""
+_PURGE = "purge"
 
 
 class Journal:
@@ -88,6 +90,25 @@ class Journal:
         path = self._path(name)
         if path is not None:
             shred(path)
+
+    def owe_purge(self) -> None:
+        """Make it durable that replaced rows are to be purged, before any is replaced.
+
+        Raises:
+            OSError: it could not be written; nothing has been replaced.
+        """
+        if self._folder is not None:
+            write_durable(self._folder / _PURGE, b"a purge is owed\n")
+
+    @property
+    def owes_purge(self) -> bool:
+        """Whether replaced rows are to be purged."""
+        return self._folder is not None and (self._folder / _PURGE).exists()
+
+    def purged(self) -> None:
+        """Say that no purge is owed any more."""
+        if self._folder is not None:
+            shred(self._folder / _PURGE)
 
     def pending(self) -> list[Entry]:
         """Read the open entries, oldest name first; what a torn write left is removed.
