@@ -6,10 +6,11 @@ there is none yet, the look asks only if it is to look fully. Knows nothing of v
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from forgetnet.errors import Unsupported
+from forgetnet.errors import StoreError
 from forgetnet.forget.surfaces import Check
 from forgetnet.record import Record
 from forgetnet.store import Store, TextQuery
@@ -20,6 +21,9 @@ _SPOKEN, _RESPOKEN = "searched by its own words", "reopened, searched by words"
 SPOKEN = frozenset((_SPOKEN, _RESPOKEN))
 """Every word that receipts say of such a look."""
 _NEAREST = 10
+_LONG = 1_000
+# What is in no word: every character of ASCII but letters and digits.
+_BETWEEN = re.compile(r"[\0-/:-@\[-`{-\x7f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Spoken:
         some = spoken[:probes]
         try:
             found = sum(bool(store.words(TextQuery(t, 1, where={"id": i}))) for i, t in some)
-        except Unsupported:  # nobody can ask by words here
+        except StoreError:  # nobody can ask by words here: they can't be indexed
             return cls()
         return cls(tuple(text for _, text in some), found)
 
@@ -64,5 +68,5 @@ class Spoken:
 
 
 def _has_word(text: str) -> bool:
-    """Tell whether a text holds what is a word by any reading."""
-    return any(letter.isascii() and letter.isalnum() for letter in text)
+    """Tell whether a text holds what is a word by any reading, and not too long to be indexed."""
+    return any(len(word) <= _LONG and word.isascii() for word in _BETWEEN.split(text) if word)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from forgetnet import Memory
+from forgetnet import Memory, StoreError, words
 from forgetnet.forget.receipt import Receipt
 from forgetnet.store import TextQuery
 from forgetnet.words import Words
@@ -70,3 +70,28 @@ def test_words_that_were_not_found_before_prove_nothing_afterwards(memory, monke
     receipt = memory.forget(subject="ann")
     assert receipt.status == "failed"
     assert controls(receipt)[HERE] == (2, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [("a" * 40_000, 0), ("é" * 40_000 + "a", 0), ("漢a" * 20_000, 0), ("a" * 40_000 + " b!", 1),
+     ("_-\0", 0), ("x\0y", 1), ("kayak_two", 1)],
+)  # fmt: skip
+def test_a_text_that_no_search_by_words_can_find_is_erased_all_the_same(text, asked):
+    """FTS5 cuts off words beyond 32,768 bytes: such a record was called failed."""
+    with Memory.open("memory://", encoder="hash:32") as memory:
+        memory.add([text, "tea with ben"], ids=["long", "ben"])
+        memory._store.words(TextQuery("tea"))
+        receipt = memory.forget(ids="long", verify="full")
+        assert receipt.status == "erased"
+        assert controls(receipt) == ({HERE: (asked, asked, 0)} if asked else {})
+
+
+def test_words_that_cannot_be_indexed_keep_nobody_from_being_forgotten(memory, monkeypatch):
+    def full(self: object, texts: object) -> None:
+        raise StoreError("SQLite can't index")
+
+    monkeypatch.setattr(words._Index, "add", full)
+    receipt = memory.forget(subject="ann", verify="full")
+    assert receipt.status == "erased"
+    assert controls(receipt) == {}
