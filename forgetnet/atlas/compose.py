@@ -10,28 +10,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from forgetnet.atlas.chart import COLOURS, Bools, Chart, Ints
+from forgetnet.atlas.chart import COLOURS, Chart, Ints
 from forgetnet.atlas.disk import Complexes, Doubles, move
 from forgetnet.atlas.labels import Label, counted, fit, placed, shown, width
 from forgetnet.atlas.layout import REACH
+from forgetnet.atlas.marks import BAR, Records, has_bars, marks
 from forgetnet.atlas.scene import Circle, Dots, Line, Scene, Shape, Step, Text, View
 
-__all__ = ["NOTE", "compose", "counts_of", "headline"]
+__all__ = ["BARS", "NOTE", "compose", "counts_of", "headline"]
 
 _MARGIN = 28.0
 _HEAD = 76.0
-_SINGLES = 3_000  # records that are drawn one by one; more are gathered in cells
-_CELL = 2.0
-_ROOMY = 8.0  # pixels of radius, from which a topic's disk has room for large dots
+_AWAY = 14.0  # of the names beside the disk
 _NODE = 2.2
+_SEEN, _FINE = 1.0, 0.25  # pixels of radius of a topic's disk: to be seen, to be led to
+_LEGIBLE = 1.8  # from which a topic is named that isn't right below the one in the middle
 _LINES = 2_500  # branches, and circles of topics, that are drawn at most: the longest
 _NAMED = 64  # labels beside one disk at most
 NOTE = (
     "Places come from the paths of topics alone: near is filed nearby, not alike in meaning. "
     "Nothing moves when something is forgotten."
 )
+BARS = "Bars around the rim count what is filed too deep to be seen from here."
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def headline(chart: Chart, *, after: bool) -> tuple[str, str]:
         went += f", {drawn:,} of them drawn here"
     if taken.held:
         went += f"; {taken.held:,} more match and are held"
-    return title, f"Forgetting {what}: {went}." + ("" if after else " Crosses mark them.")
+    return title, f"Forgetting {what}: {went}." + ("" if after else " They are red.")
 
 
 def compose(chart: Chart, *, after: bool) -> Scene:
@@ -85,7 +86,7 @@ def compose(chart: Chart, *, after: bool) -> Scene:
     shapes: list[Shape] = [Text("title", _MARGIN, 40.0, title, 19.0, "start")]
     if about:
         shapes.append(Text("going", _MARGIN, 63.0, about, 13.0, "start"))
-    middle = top + sizes.radius + 10.0
+    middle = top + sizes.radius + (10.0 + BAR if after else 10.0)
     left = View(_MARGIN + panel / 2.0, middle, sizes.radius)
     shapes += _Panel(chart, left, sizes, left_over=False).shapes()
     if after:
@@ -96,8 +97,12 @@ def compose(chart: Chart, *, after: bool) -> Scene:
             shapes.append(Text("label", view.x, top - 8.0, said, 14.0))
     bottom = middle + sizes.radius + 42.0
     legend, bottom = _legend(chart, _MARGIN, bottom, whole - 2.0 * _MARGIN)
-    shapes += [*legend, Text("soft", _MARGIN, bottom + 24.0, NOTE, 12.0, "start")]
-    return Scene(whole, bottom + 44.0, title, f"{about} {NOTE}".strip(), shapes)
+    shapes += legend
+    barred = any(isinstance(shape, Line) and shape.style.startswith("bar") for shape in shapes)
+    for line in (NOTE, BARS) if barred else (NOTE,):
+        bottom += 22.0
+        shapes.append(Text("soft", _MARGIN, bottom, line, 12.0, "start"))
+    return Scene(whole, bottom + 22.0, title, f"{about} {NOTE}".strip(), shapes)
 
 
 @dataclass(frozen=True)
@@ -116,28 +121,32 @@ class _Panel:
         place = move(chart.layout.place, -focus)
         centre, radius = _circles(place)
         large = self.view.radius * radius
+        point = move(chart.point, -focus)
+        records = Records(point, chart.colour, chart.goes, large[chart.topic])
         kept = _totals(chart) if self.left_over else chart.total
-        seen = np.flatnonzero((large > 1.2) & (kept > 0))
-        seen = seen[np.argsort(-large[seen], kind="stable")][:_LINES]
         found: list[Shape] = [Circle("plane", self.view.x, self.view.y, self.view.radius)]
         found += self._region("ghost" if self.left_over else "region", focus)
+        drawn = np.flatnonzero((large > _FINE) & (kept > 0))
+        drawn = drawn[np.argsort(-large[drawn], kind="stable")][:_LINES]
+        seen = drawn[large[drawn] > _SEEN]
         found += [
             self.view.edge("edge", complex(place[chart.layout.parent[i]]), complex(place[i]))
-            for i in seen.tolist()
+            for i in drawn.tolist()
             if i
         ]
         for i in seen.tolist():
             x, y = self.view.xy(complex(centre[i] if chart.own[i] else place[i]))
             style, size = ("topic", large[i]) if chart.own[i] else ("node", _NODE)
             found.append(Circle(style, x, y, size))
-        found += self._records(focus, large)
+        found += marks(self.view, records, left_over=self.left_over)
         if not self.left_over:
             found += self._region("border", focus)
             for i in chart.region.alone:
-                if large[i] > 1.2:
+                if large[i] > _SEEN:
                     x, y = self.view.xy(complex(centre[i]))
                     found.append(Circle("border", x, y, large[i] + 3.0))
-        return [*found, *self._words(seen, centre, large, kept)]
+        out = _AWAY + (BAR if has_bars(records) else 0.0)
+        return [*found, *self._words(seen, centre, large, kept, out)]
 
     def _region(self, style: str, focus: complex) -> Iterator[Line]:
         """Enclose the half-planes that would go, as they lie with the focus in the middle."""
@@ -148,23 +157,9 @@ class _Panel:
             else:
                 yield self.view.half_plane(style, arc)
 
-    def _records(self, focus: complex, large: Doubles) -> Iterator[Dots]:
-        """Draw records, smaller where their topic's disk is small."""
-        chart, stays = self.chart, ~self.chart.goes
-        point = self.view.all(move(chart.point, -focus))
-        roomy = large[chart.topic] > _ROOMY
-        yield from _dots(point[stays], chart.colour[stays], roomy[stays])
-        if self.left_over or not chart.goes.any():
-            return
-        pixels, roomy = point[chart.goes], roomy[chart.goes]
-        if len(pixels) > _SINGLES:
-            pixels = _cells(pixels)[0]
-            roomy = np.zeros(len(pixels), np.bool_)
-        for size, rows in ((3.0, ~roomy), (5.0, roomy)):
-            if rows.any():
-                yield Dots("cross", pixels[rows], size, cross=True)
-
-    def _words(self, seen: Ints, centre: Complexes, large: Doubles, kept: Ints) -> Iterator[Shape]:
+    def _words(
+        self, seen: Ints, centre: Complexes, large: Doubles, kept: Ints, away: float
+    ) -> Iterator[Shape]:
         """Name topics, the largest first: near the middle below them, else beside the disk."""
         chart, view, size = self.chart, self.view, self.sizes.letters
         ahead = sorted((i for i in seen.tolist() if i), key=lambda i: (-int(kept[i]), i))
@@ -175,6 +170,8 @@ class _Panel:
             name = counted(chart.layout.paths[i][-1], int(kept[i]), self.sizes.longest)
             x, y = view.xy(complex(centre[i]))
             first = chart.layout.depth[i] <= top
+            if not first and large[i] < _LEGIBLE:
+                continue
             style, letters = ("label", size) if first else ("minor", size - 2.0)
             if abs(centre[i]) < 0.5:
                 y += (large[i] if chart.own[i] else _NODE) + letters + 2.0
@@ -184,13 +181,15 @@ class _Panel:
         for label in placed(inside):
             yield Text(label.style, label.x, label.y, label.text, label.size)
         for right, labels in beside.items():
-            yield from self._column(labels, centre, right=right)
+            yield from self._column(labels, centre, away, right=right)
 
-    def _column(self, labels: list[Label], centre: Complexes, *, right: bool) -> Iterator[Shape]:
+    def _column(
+        self, labels: list[Label], centre: Complexes, away: float, *, right: bool
+    ) -> Iterator[Shape]:
         view = self.view
-        for label in fit(labels, view.y - view.radius - 6.0, view.y + view.radius + 6.0):
+        for label in fit(labels, view.y - view.radius - 10.0, view.y + view.radius + 10.0):
             nearest = max(0.0, abs(label.y - view.y) - label.size / 2.0)
-            out = math.sqrt(max(0.0, view.radius**2 - nearest**2)) + 16.0
+            out = math.sqrt(max(0.0, (view.radius + away) ** 2 - nearest**2))
             x = view.x + (out if right else -out)
             start = view.xy(complex(centre[label.key]))
             end = Step(x - (3.0 if right else -3.0), label.y)
@@ -213,37 +212,6 @@ def _circles(place: Complexes) -> tuple[Complexes, Doubles]:
     square = place.real**2 + place.imag**2
     below = 1.0 - reach * square
     return place * ((1.0 - reach) / below), math.sqrt(reach) * (1.0 - square) / below
-
-
-def _dots(pixels: Doubles, colour: npt.NDArray[np.uint8], roomy: Bools) -> Iterator[Dots]:
-    """Draw records: one by one, or gathered in cells that show whose most of them are."""
-    kinds = [("", 2.2, ~roomy), ("", 4.4 if len(pixels) <= _SINGLES // 4 else 3.2, roomy)]
-    if len(pixels) > _SINGLES:
-        pixels, colour, count = _gathered(pixels, colour)
-        kinds = [(" half", _CELL, count <= 2), ("", _CELL, count > 2)]
-    for i in (COLOURS, *range(COLOURS)):
-        for strength, size, rows in kinds:
-            if len(found := pixels[rows & (colour == i)]):
-                yield Dots(f"s{i}{strength}", found, size)
-
-
-def _cells(pixels: Doubles) -> tuple[Doubles, Ints]:
-    """Return the middles of the cells in which pixels lie, and the number of each one's cell."""
-    corner = np.floor(pixels / _CELL).astype(np.int64)
-    code = corner[:, 0] * 65_536 + corner[:, 1]
-    found, number = np.unique(code, return_inverse=True)
-    middles = np.stack([found // 65_536, found % 65_536], axis=1)
-    return (middles + 0.5) * _CELL, number
-
-
-def _gathered(
-    pixels: Doubles, colour: npt.NDArray[np.uint8]
-) -> tuple[Doubles, npt.NDArray[np.uint8], Ints]:
-    """Gather records by cells: middles, whose most of them are, and how many there are."""
-    middles, number = _cells(pixels)
-    table = np.zeros((len(middles), COLOURS + 1), np.intp)
-    np.add.at(table, (number, colour), 1)
-    return middles, table.argmax(axis=1).astype(np.uint8), table.sum(axis=1)
 
 
 def _legend(chart: Chart, x: float, y: float, room: float) -> tuple[list[Shape], float]:

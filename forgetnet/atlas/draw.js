@@ -101,6 +101,7 @@ class Painter {
     c.clearRect(0, 0, this.w, this.h);
     c.fillStyle = this.ink.plane; c.strokeStyle = this.ink.rim; c.lineWidth = 1.2;
     c.beginPath(); c.arc(this.cx, this.cy, this.R, 0, 7); c.fill(); c.stroke();
+    this.barred = false;
     this.region(scene, true);
     this.branches();
     this.records(scene);
@@ -168,22 +169,23 @@ class Painter {
       const square = this.x[i] ** 2 + this.y[i] ** 2, k = (1 - this.reach) / (1 - this.reach * square);
       c.beginPath();
       if (world.own[i]) { c.arc(this.sx(this.x[i] * k), this.sy(this.y[i] * k), size, 0, 7); c.stroke(); }
-      else { c.arc(this.sx(this.x[i]), this.sy(this.y[i]), 2.4, 0, 7); c.fill(); }
+      else { c.arc(this.sx(this.x[i]), this.sy(this.y[i]), Math.min(2.4, size / 2), 0, 7); c.fill(); }
     }
   }
 
   records(scene) {
     const world = this.world, near = Array.from({ length: COLOURS }, () => []), crossed = [];
-    const dense = world.m > DENSE, far = [];
+    const dense = world.m > DENSE, far = [], deep = [];
     for (let j = 0; j < world.m; j++) {
       const goes = scene.goes[j];
       if (goes && scene.gone) continue;
       const size = this.size[world.topicOf[j]];
-      if (size < .2) continue;
-      if (dense && size < 40 + world.own[world.topicOf[j]] / 40) far.push(j);
+      if (dense && size < 1.2) deep.push(j);
+      else if (dense && size < 40 + world.own[world.topicOf[j]] / 40) far.push(j);
       else if (goes) crossed.push(j);
       else near[world.colour[j]].push(j);
     }
+    if (deep.length) this.bars(deep, scene);
     if (far.length) this.pixels(far, scene);
     this.dots(near);
     this.crosses(crossed);
@@ -216,9 +218,41 @@ class Painter {
     c.stroke();
   }
 
+  // Records too deep to be seen, counted around the rim in bars as long as the root of their number.
+  bars(deep, scene) {
+    const c = this.context, bins = Math.round(2 * Math.PI * this.R / 2.4), step = 2 * Math.PI / bins;
+    const table = new Uint32Array(bins * 10), sums = new Uint32Array(bins);
+    for (const j of deep) {
+      const turn = Math.atan2(this.ry[j], this.rx[j]) / (2 * Math.PI) + 1;
+      const bin = Math.min(bins - 1, Math.floor(turn % 1 * bins));
+      sums[bin]++;
+      table[10 * bin + (scene.goes[j] ? 9 : this.world.colour[j])]++;
+    }
+    let most = 0;
+    for (const sum of sums) if (sum > most) most = sum;
+    const lines = Array.from({ length: 10 }, () => []);
+    for (let i = 0; i < bins; i++) {
+      if (!sums[i]) continue;
+      let best = 0;
+      for (let k = 1; k < 10; k++) if (table[10 * i + k] > table[10 * i + best]) best = k;
+      lines[best].push([(i + .5) * step, 2 + 14 * Math.sqrt(sums[i] / most)]);
+    }
+    c.lineWidth = 2; c.lineCap = "butt";
+    lines.forEach((found, k) => {
+      c.strokeStyle = k < 8 ? this.ink[`s${k}`] : k < 9 ? this.ink.grey : this.ink.gone;
+      c.beginPath();
+      for (const [angle, long] of found) {
+        const x = Math.cos(angle), y = -Math.sin(angle), from = this.R + 2, to = from + long;
+        c.moveTo(this.cx + from * x, this.cy + from * y); c.lineTo(this.cx + to * x, this.cy + to * y);
+      }
+      c.stroke();
+    });
+    this.barred = true;
+  }
+
   // Many records at once: a pixel or four each, the darker the more of them fall on it.
   pixels(far, scene) {
-    const { width, height } = this.canvas, dpr = this.dpr, block = dpr > 1 ? 2 : 1;
+    const { width, height } = this.canvas, dpr = this.dpr, own = this.world.own;
     if (!this.image || this.image.width !== width || this.image.height !== height) {
       this.image = new ImageData(width, height);
       this.flat = new Uint32Array(this.image.data.buffer);
@@ -235,7 +269,8 @@ class Painter {
       const strength = ++count[at] > 3 ? 0xff000000 : count[at] > 1 ? 0xd0000000 : 0xa0000000;
       const ink = (scene.goes[j] ? this.red : this.rgb[this.world.colour[j]]) | strength;
       flat[at] = ink;
-      if (block > 1) { flat[at + 1] = ink; flat[at + width] = ink; flat[at + width + 1] = ink; }
+      const t = this.world.topicOf[j], size = this.size[t] * dpr;
+      if (own[t] * 5 < Math.PI * size * size) { flat[at + 1] = ink; flat[at + width] = ink; flat[at + width + 1] = ink; }
     }
     this.sheet.getContext("2d").putImageData(this.image, 0, 0);
     this.context.drawImage(this.sheet, 0, 0, this.w, this.h);
@@ -253,12 +288,12 @@ class Painter {
       tried++;
       const bold = world.depth[i] <= first, letters = Math.min(15, 11 + size / 14);
       const count = scene.gone ? scene.left[i] : world.total[i];
-      const text = `\u2068${this.short(world.name[i])}\u2069 ${count.toLocaleString("en")}`;
+      const text = `\u2068${this.short(world.name[i])}\u2069 · ${count.toLocaleString("en")}`;
       c.font = `${bold || chosen ? 600 : 400} ${letters.toFixed(1)}px system-ui, sans-serif`;
       const wide = this.measure(text, c.font), square = Math.hypot(this.x[i], this.y[i]);
       let x = this.sx(this.x[i]), y = this.sy(this.y[i]), align = "center";
       if (square > .8) {
-        const k = (this.R + 10) / (this.R * square);
+        const k = (this.R + (this.barred ? 26 : 10)) / (this.R * square);
         x = this.cx + this.R * this.x[i] * k; y = this.cy - this.R * this.y[i] * k;
         align = this.x[i] >= 0 ? "left" : "right";
       } else y += (world.own[i] ? Math.max(size, 4) : 4) + letters * .9;

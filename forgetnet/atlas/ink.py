@@ -56,8 +56,11 @@ _STYLES: dict[str, Style] = {
     "minor": {"fill": "soft"},
     "soft": {"fill": "soft"},
     "going": {"fill": "gone", "font-weight": "600"},
+    "bar": {"fill": "none", "stroke-width": "2"},
+    "gone": {"stroke": "gone"},
     **{f"s{i}": {**_DOT, "stroke": f"s{i}"} for i in range(len(SUBJECTS))},
     f"s{len(SUBJECTS)}": {**_DOT, "stroke": "grey"},
+    "half": {"opacity": ".65"},
 }
 _COLOURED = ("fill", "stroke")
 
@@ -65,25 +68,20 @@ _COLOURED = ("fill", "stroke")
 def styled(style: str, *, dark: bool = False) -> Style:
     """Return what a style looks like: properties of CSS, with their colours for one paper.
 
-    A style may be two names: the second, ``faint`` or ``half``, makes it lighter.
+    A style may be two names, of which the second adds to the first: a colour, or ``half``.
     """
-    name, _, strength = style.partition(" ")
-    found = dict(_STYLES[name])
+    found: Style = {}
+    for name in style.split():
+        found |= _STYLES[name]
     for key in _COLOURED:
         if found.get(key) in INK:
             found[key] = INK[found[key]][dark]
-    if strength:
-        found["opacity"] = _STRENGTHS[strength]
     return found
-
-
-_STRENGTHS = {"faint": ".35", "half": ".65"}
 
 
 def sheet() -> str:
     """Return the styles as CSS, which follows whether the reader likes it light or dark."""
     light = "".join(_rule(name, styled(name)) for name in _STYLES)
-    light += "".join(_rule(name, {"opacity": value}) for name, value in _STRENGTHS.items())
     dark = "".join(_rule(name, _differing(name)) for name in _STYLES if _differing(name))
     return f"{light}@media (prefers-color-scheme: dark){{{dark}}}"
 

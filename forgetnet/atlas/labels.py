@@ -58,7 +58,7 @@ def _sign(sign: str) -> str:
 
 def counted(name: str, count: int, longest: int = LONGEST) -> str:
     """Return a name with its number."""
-    return f"{_ISOLATED.format(shown(name, longest))} {count:,}"
+    return f"{_ISOLATED.format(shown(name, longest))} · {count:,}"
 
 
 def width(text: str, size: float) -> float:

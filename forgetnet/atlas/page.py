@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetnet.atlas.chart import Chart
-from forgetnet.atlas.compose import NOTE, headline
+from forgetnet.atlas.compose import BARS, NOTE, headline
 from forgetnet.atlas.disk import Doubles
 from forgetnet.atlas.ink import INK
 from forgetnet.atlas.layout import REACH
@@ -86,7 +86,7 @@ def _plain(
     return {
         "title": title,
         "about": about,
-        "note": NOTE,
+        "note": f"{NOTE} {BARS}",
         "after": after,
         "store": store,
         "reach": REACH,

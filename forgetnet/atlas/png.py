@@ -105,6 +105,7 @@ def _stroke(axes: Any, shape: Line | Circle, order: int) -> None:
         "edgecolor": line,
         "linewidth": 0.0 if line == "none" else float(style.get("stroke-width", "1")) * _POINT,
         "linestyle": (0.0, dashes) if dashes else "-",
+        "capstyle": style.get("stroke-linecap", "butt"),
         "zorder": order,
     }
     if isinstance(shape, Circle):
