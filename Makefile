@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 HOUSE  := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := check
-.PHONY: demo test slow faults lint types check bench docs clean
+.PHONY: demo test slow faults nightly lint types check bench docs clean
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ForgetNet needs Python 3.11 or newer")'
@@ -41,6 +41,10 @@ faults: $(VENV)/.dev
 	PYTHONPATH=stores:. $(BIN)/python -W ignore -m tests.faults.calls
 	PYTHONPATH=stores:. $(BIN)/python -W ignore -m tests.faults.test_simulator
 	$(BIN)/python -m pytest -q -m faults
+
+# random histories of everything: FORGETNET_HISTORIES of them, from FORGETNET_SEED on
+nightly: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -m nightly
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
