@@ -30,6 +30,7 @@ from forgetnet.forget.execute import Office, planned, settle
 from forgetnet.forget.execute import forget as execute
 from forgetnet.forget.keeping import Keeps, check_free
 from forgetnet.forget.keys import derive_signer, public_pem
+from forgetnet.forget.linked import Relates
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
 from forgetnet.forget.suppression import Suppress
@@ -54,7 +55,7 @@ class Keep(Enum):
 KEEP = Keep.KEEP
 
 
-class Memory(Reader, Forgets, Keeps, Sweeps, Backs, Maps):
+class Memory(Reader, Forgets, Keeps, Sweeps, Backs, Maps, Relates):
     """A deletable memory; open one with :meth:`Memory.open`."""
 
     def __init__(
@@ -79,7 +80,7 @@ class Memory(Reader, Forgets, Keeps, Sweeps, Backs, Maps):
             readonly=parts.home.readonly,
             encoder_digest=hashlib.sha256(parts.encoder.digest.encode()).hexdigest(),
             clock=self._clock,
-            components=(*components, *attach(parts, models, components)),
+            components=[*components, *attach(parts, models, components)],
             remarks=tuple(remarks),
             lock=parts.lock,
             backups=parts.backups,

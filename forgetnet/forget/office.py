@@ -6,7 +6,7 @@ Knows nothing of how a record is erased.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -47,7 +47,7 @@ class Office:
         readonly: the memory was opened beside a writer, and nothing may be forgotten.
         encoder_digest: names the encoder.
         clock: returns the present time.
-        components: what else holds influence, beside the store.
+        components: what else holds influence, beside the store; more may come.
         remarks: further sentences on what no receipt of this memory covers.
         lock: held while the store or the ledger is used.
         backups: where backups of the memory are, and what was forgotten since.
@@ -65,7 +65,7 @@ class Office:
     readonly: bool
     encoder_digest: str
     clock: Callable[[], datetime]
-    components: Sequence[Part] = ()
+    components: list[Part] = field(default_factory=list)
     remarks: tuple[str, ...] = ()
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     backups: Backups = field(default_factory=lambda: Backups(None, b""))

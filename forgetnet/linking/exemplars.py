@@ -5,7 +5,7 @@ Knows nothing of stores, nor of where a label comes from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,8 +80,8 @@ class Exemplars:
             )
         if len(set(names)) < len(names):
             raise InvalidRecord("an exemplar's name comes twice; give each name once")
-        given = np.asarray(vectors, np.float32).reshape(len(names), -1)
-        if not (np.abs(np.einsum("ij,ij->i", given, given) - 1.0) <= _UNIT).all():
+        given = np.asarray(vectors, np.float32)
+        if given.ndim != 2 or not (np.abs(np.einsum("ij,ij->i", given, given) - 1.0) <= _UNIT).all():
             raise InvalidRecord("an exemplar's vector doesn't have length 1; divide it by its norm")
         order = sorted(range(len(names)), key=names.__getitem__)
         codes = whole(given)[order]
@@ -99,6 +99,16 @@ class Exemplars:
             for topic, closed in found.items()
         }
         return cls(tuple(names), tuple(topics), codes, concepts, above)
+
+    def without(self, gone: Collection[str]) -> Exemplars:
+        """Return those whose names are not among ``gone``; the others' vectors are overwritten."""
+        kept = np.array([name not in gone for name in self.names], np.bool_)
+        left = np.flatnonzero(kept).tolist()
+        codes = self.codes[kept]
+        self.codes[~kept] = 0.0
+        above = {topic: self._names(found) for topic, found in self.above.items()}
+        names, topics = [self.names[i] for i in left], [self.topics[i] for i in left]
+        return self._made(names, topics, codes, lambda topic: sorted(above[topic]))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetnet.errors import InvalidRecord
-from forgetnet.given import number_of, whole_of
+from forgetnet.given import number_of, text_of, whole_of
 from forgetnet.linking.exemplars import Exemplars
 from forgetnet.linking.nearest import UNIT, Scores, best_sums, nearest
 from forgetnet.record import canonical_json
@@ -130,7 +130,7 @@ class Linker:
             raise InvalidRecord(f"k must be at most {_MOST}, not {self.k}")
         if number_of(self.min_margin, "min_margin", InvalidRecord) >= 1.0:
             raise InvalidRecord("min_margin= must be below 1, which no margin exceeds")
-        if self.method not in get_args(Method):
+        if text_of(self.method, "method", InvalidRecord) not in get_args(Method):
             raise InvalidRecord("method= is 'knn' or 'centroid'")
 
     @property
