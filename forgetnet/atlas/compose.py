@@ -26,13 +26,15 @@ _AWAY = 14.0  # of the names beside the disk
 _NODE = 2.2
 _SEEN, _FINE = 1.0, 0.25  # pixels of radius of a topic's disk: to be seen, to be led to
 _LEGIBLE = 1.8  # from which a topic is named that isn't right below the one in the middle
-_LINES = 2_500  # branches, and circles of topics, that are drawn at most: the longest
+_LINES = 1_500  # branches, and circles of topics, that are drawn at most: the longest
 _NAMED = 64  # labels beside one disk at most
 NOTE = (
     "Places come from the paths of topics alone: near is filed nearby, not alike in meaning. "
     "Nothing moves when something is forgotten."
 )
 BARS = "Bars around the rim count what is filed too deep to be seen from here."
+
+_UNNAMED = {"ids": "records by their ids", "filter": "what a filter matches"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ def headline(chart: Chart, *, after: bool) -> tuple[str, str]:
     """Say what is drawn, and what would go."""
     named = int(np.count_nonzero(chart.own[1:]))
     people = len(chart.subjects) + chart.others[0]
-    title = counts_of(len(chart), "record") + f" under {counts_of(named, 'topic')}"
+    title = f"{counts_of(len(chart), 'record')} under {counts_of(named, 'topic')}"
+    if not len(chart):
+        title = "Nothing is stored here"
     if people:
         title += f", of {counts_of(people, 'subject')}"
     if chart.focus:
@@ -66,7 +70,7 @@ def headline(chart: Chart, *, after: bool) -> tuple[str, str]:
     taken = chart.taken
     if taken is None:
         return title, ""
-    what = f"{taken.kind} {shown(taken.name, 40)}" if taken.name else f"these {taken.kind}"
+    what = f"{taken.kind} {shown(taken.name, 40)}" if taken.name else _UNNAMED[taken.kind]
     drawn = int(np.count_nonzero(chart.goes))
     went = f"{counts_of(len(taken.ids), 'record')} would go"
     if drawn < len(taken.ids):
@@ -141,10 +145,9 @@ class _Panel:
         found += marks(self.view, records, left_over=self.left_over)
         if not self.left_over:
             found += self._region("border", focus)
-            for i in chart.region.alone:
-                if large[i] > _SEEN:
-                    x, y = self.view.xy(complex(centre[i]))
-                    found.append(Circle("border", x, y, large[i] + 3.0))
+            for i in self._ringed(large):
+                x, y = self.view.xy(complex(centre[i]))
+                found.append(Circle("border", x, y, max(large[i] + 3.0, 7.0)))
         out = _AWAY + (BAR if has_bars(records) else 0.0)
         return [*found, *self._words(seen, centre, large, kept, out)]
 
@@ -156,6 +159,16 @@ class _Panel:
                 yield self.view.edge(style, arc.last, arc.first)
             else:
                 yield self.view.half_plane(style, arc)
+
+    def _ringed(self, large: Doubles) -> Iterator[int]:
+        """Give out the topics to draw a ring around: those that stand alone, or are hard to see."""
+        region = self.chart.region
+        for first, i in enumerate(region.alone):
+            if large[i] > _SEEN or not first:
+                yield i
+        for i in region.wholes[: not region.alone]:
+            if large[i] < 2.0 * _SEEN:
+                yield i
 
     def _words(
         self, seen: Ints, centre: Complexes, large: Doubles, kept: Ints, away: float

@@ -127,9 +127,15 @@ class Painter {
         c.globalAlpha = .13; c.fill(); c.globalAlpha = 1;
       }
     }
-    if (!filled) for (const i of scene.region.alone) {
-      if (this.size[i] < 1.2 || !i) continue;
-      c.beginPath(); c.arc(this.sx(this.x[i]), this.sy(this.y[i]), this.size[i] + 4, 0, 7); c.stroke();
+    if (!filled) {
+      const { wholes, alone } = scene.region;
+      const ringed = alone.filter((i, first) => i && (this.size[i] > 1.2 || !first));
+      if (!alone.length) ringed.push(...wholes.slice(0, 1).filter((i) => this.size[i] < 2));
+      for (const i of ringed) {
+        c.beginPath();
+        c.arc(this.sx(this.x[i]), this.sy(this.y[i]), Math.max(this.size[i] + 4, 8), 0, 7);
+        c.stroke();
+      }
     }
     c.setLineDash([]);
   }
@@ -288,7 +294,7 @@ class Painter {
       tried++;
       const bold = world.depth[i] <= first, letters = Math.min(15, 11 + size / 14);
       const count = scene.gone ? scene.left[i] : world.total[i];
-      const text = `\u2068${this.short(world.name[i])}\u2069 · ${count.toLocaleString("en")}`;
+      const text = `\u2068${shown(world.name[i], 26)}\u2069 · ${count.toLocaleString("en")}`;
       c.font = `${bold || chosen ? 600 : 400} ${letters.toFixed(1)}px system-ui, sans-serif`;
       const wide = this.measure(text, c.font), square = Math.hypot(this.x[i], this.y[i]);
       let x = this.sx(this.x[i]), y = this.sy(this.y[i]), align = "center";
@@ -314,13 +320,6 @@ class Painter {
       if (i !== scene.chosen) one(i);
       if (drawn > NAMES || tried > 6 * NAMES) break;
     }
-  }
-
-  short(name) {
-    const line = name.slice(0, 200).replace(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, " ")
-      .replace(/[\p{Cf}\p{Co}\p{Cn}]/gu, (sign) => "\u200c\u200d".includes(sign) ? sign : "").trim();
-    const signs = Array.from(line);
-    return (signs.length > 26 ? signs.slice(0, 25).join("") + "…" : line) || "□";
   }
 
   measure(text, font) {
@@ -360,6 +359,14 @@ class Painter {
     }
     return best;
   }
+}
+
+// A name as one short line, without signs that draw nothing or turn the rest around.
+function shown(name, longest) {
+  const line = name.slice(0, 8 * longest).replace(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, " ")
+    .replace(/[\p{Cf}\p{Co}\p{Cn}]/gu, (sign) => "\u200c\u200d".includes(sign) ? sign : "").trim();
+  const signs = Array.from(line);
+  return (signs.length > longest || name.length > 8 * longest ? signs.slice(0, longest - 1).join("") + "…" : line) || "□";
 }
 
 // #rrggbb as a pixel without its strength.

@@ -14,7 +14,7 @@ __all__ = ["Label", "counted", "fit", "placed", "shown", "width"]
 LONGEST = 26
 _ISOLATED = "\u2068{}\u2069"  # a name written from right to left turns nothing around it
 _JOINERS = "\u200c\u200d"  # parts of words and of emoji
-_NARROW, _WIDE, _USUAL = 0.3, 1.05, 0.57
+_NARROW, _WIDE, _USUAL = 0.3, 1.25, 0.57
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,22 @@ class Label:
 
 
 def shown(name: str, longest: int = LONGEST) -> str:
-    """Return a name as one short line, without signs that draw nothing or turn the rest around."""
-    head = name[: 4 * longest]
-    drawn = [_sign(sign) for sign in head]
-    line = " ".join("".join(drawn).split())
-    short = len(line) > longest or len(name) > len(head)
-    line = line[: longest - 1].rstrip() + "…" if short else line
+    """Return a name as one short line, without signs that draw nothing or turn the rest around.
+
+    Args:
+        name: anything.
+        longest: how many letters of usual width it may take.
+    """
+    head = name[: 8 * longest]
+    line = " ".join("".join(map(_sign, head)).split())
+    room, kept = longest * _USUAL, []
+    for sign in line:
+        room -= _advance(sign)
+        if room < 0.0:
+            break
+        kept.append(sign)
+    if len(kept) < len(line) or len(name) > len(head):
+        return "".join(kept[:-1]).rstrip() + "…"
     return line or "\u25a1"
 
 

@@ -71,7 +71,16 @@
   }
 
   const number = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
-  const quoted = (text) => /^[\w@%+=:,.\/-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
+  // Signs that draw nothing, or turn around what is beside them, are written by number.
+  const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}]/gu;
+  const coded = (sign) => {
+    const code = sign.codePointAt(0).toString(16);
+    return code.length > 4 ? `\\U${code.padStart(8, "0")}` : `\\u${code.padStart(4, "0")}`;
+  };
+  const literal = (text) => JSON.stringify(text).replace(HIDDEN, coded);
+  const quoted = (text) => /^[\w@%+=:,.\/-]+$/.test(text) ? text
+    : text.search(HIDDEN) < 0 ? `'${text.replaceAll("'", `'"'"'`)}'`
+    : `$'${text.replace(/[\\']/g, "\\$&").replace(HIDDEN, coded)}'`;
 
   function say() {
     $("card").hidden = !chosen;
@@ -80,12 +89,13 @@
     $("said-left").textContent = `after: ${rest.toLocaleString("en")}`;
     if (!chosen) return;
     const path = pathOf(chosen), own = world.own[chosen];
-    $("chosen").textContent = path;
+    $("chosen").textContent = shown(path, 400);
     $("chosen-about").textContent = `${number(picked.count, "record")} here and below, ${own.toLocaleString("en")} of them here`
       + (picked.region.wholes.length === 1 && !picked.region.alone.length ? "." : "; names near it share its part of the disk, so its region is drawn in pieces.");
     const store = data.store === null ? "" : ` --store ${quoted(data.store)}`;
-    $("python").textContent = `memory.forget(topic=${JSON.stringify(path)})`;
-    $("shell").textContent = `forgetnet forget --topic ${quoted(path)}${store}`;
+    $("python").textContent = `memory.forget(topic=${literal(path)})`;
+    $("shell").textContent = path.includes("\0") ? "A shell can't say a name with NUL."
+      : `forgetnet forget --topic ${quoted(path)}${store}`;
     $("up").disabled = !world.parent[chosen];
   }
 
@@ -164,13 +174,13 @@
     painter.canvas.classList.toggle("over", Boolean(found && found.topic));
     box.hidden = !found;
     if (!found) return;
-    const lines = [found.topic ? pathOf(found.topic).slice(0, 300) : "no topic"];
+    const lines = [found.topic ? shown(pathOf(found.topic), 200) : "no topic"];
     if (found.record === undefined) lines.push(`${number(world.total[found.topic], "record")} here and below`);
     else {
       const colour = world.colour[found.record], { texts, ids } = data.records;
-      lines.push(colour < 8 && data.subjects[colour] ? data.subjects[colour][0].slice(0, 120) : "another subject, or nobody");
+      lines.push(colour < 8 && data.subjects[colour] ? shown(data.subjects[colour][0], 100) : "another subject, or nobody");
       if (picked.goes[found.record]) lines.push("would go");
-      if (ids) lines.push(ids[found.record].slice(0, 120));
+      if (ids) lines.push(shown(ids[found.record], 100));
       if (texts && texts[found.record] !== null) lines.push(texts[found.record].slice(0, 600));
     }
     box.textContent = lines.join("\n");
@@ -228,7 +238,7 @@
       const path = pathOf(i);
       if (!path.toLocaleLowerCase().includes(asked)) continue;
       const button = document.createElement("button"), name = document.createElement("span"), count = document.createElement("span");
-      name.textContent = path.slice(0, 200); count.textContent = world.total[i].toLocaleString("en");
+      name.textContent = shown(path, 200); count.textContent = world.total[i].toLocaleString("en");
       button.type = "button";
       button.append(name, count);
       button.onclick = () => choose(i, { move: true });
@@ -260,7 +270,7 @@
       const item = document.createElement("li"), dot = document.createElement("i");
       const said = document.createElement("span"), n = document.createElement("span");
       dot.style.background = `var(--${ink})`;
-      said.textContent = name.slice(0, 200); n.textContent = count.toLocaleString("en");
+      said.textContent = shown(name, 100); n.textContent = count.toLocaleString("en");
       item.append(dot, said, n);
       $("legend").append(item);
     }

@@ -109,9 +109,9 @@ def _stroke(axes: Any, shape: Line | Circle, order: int) -> None:
         "zorder": order,
     }
     if isinstance(shape, Circle):
-        axes.add_patch(Round((shape.x, shape.y), shape.radius, **look))
+        axes.add_artist(Round((shape.x, shape.y), shape.radius, **look))
     else:
-        axes.add_patch(Polygon(list(_points(shape)), closed=shape.closed, **look))
+        axes.add_artist(Polygon(list(_points(shape)), closed=shape.closed, **look))
 
 
 def _points(line: Line) -> Iterator[tuple[float, float]]:
