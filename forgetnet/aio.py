@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from forgetnet.encode import Encoder
+from forgetnet.heads.relate import AnyHead
+from forgetnet.heads.tangents import TangentMap
 from forgetnet.memory import Memory
 
 __all__ = ["AsyncMemory"]
@@ -59,6 +61,15 @@ class AsyncMemory:
         """The encoder that this memory was opened with."""
         return self.memory.encoder
 
+    @property
+    def head(self) -> TangentMap | None:
+        """The head that ``broader`` and ``narrower`` ask, unless they are given one."""
+        return self.memory.head
+
+    @head.setter
+    def head(self, head: AnyHead | None) -> None:
+        self.memory.head = head
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -72,6 +83,7 @@ class AsyncMemory:
 
     add = _lift(Memory.add)
     backup = _lift(Memory.backup)
+    broader = _lift(Memory.broader)
     close = _lift(Memory.close)
     count = _lift(Memory.count)
     delete = _lift(Memory.delete)
@@ -86,14 +98,16 @@ class AsyncMemory:
     lift = _lift(Memory.lift)
     link = _lift(Memory.link)
     links = _lift(Memory.links)
-    map = _lift(Memory.map)
     move_topic = _lift(Memory.move_topic)
+    map = _lift(Memory.map)
+    narrower = _lift(Memory.narrower)
     overdue = _lift(Memory.overdue)
     purge = _lift(Memory.purge)
     refile = _lift(Memory.refile)
     residue = _lift(Memory.residue)
     restrict = _lift(Memory.restrict)
     restrictions = _lift(Memory.restrictions)
+    scope = _lift(Memory.scope)
     search = _lift(Memory.search)
     stats = _lift(Memory.stats)
     subjects = _lift(Memory.subjects)

@@ -58,6 +58,12 @@ class Parts:
         listed = self.home.path("suppressed.jsonl")
         object.__setattr__(self, "suppression", Suppression(listed, tombstones))
 
+    @property
+    def sealed(self) -> bool:
+        """Whether rows are sealed with keys by subject."""
+        keys = self.home.path("store", "keys")
+        return keys is not None and keys.exists()
+
     @contextlib.contextmanager
     def reopen(self) -> Iterator[Store]:
         """Open the store once more, for reading; in memory, it is the same one."""

@@ -21,6 +21,7 @@ from forgetnet.filters import Filter
 from forgetnet.forget.keys import derive_salt
 from forgetnet.forget.leftovers import Leftovers, look_for
 from forgetnet.given import check_switches, clock_of, names_of, number_of, text_of, whole_of
+from forgetnet.heads.relate import Relates
 from forgetnet.ledger import Ledger
 from forgetnet.opening import Parts
 from forgetnet.record import Hit, Record, Stats
@@ -64,7 +65,7 @@ def _tally(values: Iterable[str | None]) -> dict[str, int]:
     return dict(sorted(Counter(name for name in values if name is not None).items()))
 
 
-class Reader:
+class Reader(Relates):
     """A memory's answers; :class:`forgetnet.Memory` adds the verbs that change it."""
 
     def __init__(self, parts: Parts, clock: Callable[[], datetime]) -> None:
@@ -201,6 +202,13 @@ class Reader:
                     yield hidden
                     return
         raise StoreError("what may be searched changes faster than it can be read; ask later")
+
+    @contextlib.contextmanager
+    def _relatable(self) -> Iterator[dict[str, Record]]:
+        with self._lock, self._hiding() as hidden:
+            moment = self._clock()
+            found = (r for r in self._store.scan() if r.id not in hidden)
+            yield {record.id: record for record in found if _is_here(record, moment)}
 
     def _query_vector(self, query: str | Floats | Sequence[float]) -> Floats:
         if isinstance(query, str):

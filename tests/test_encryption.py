@@ -11,7 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forgetnet import Memory, Record, StoreCorrupt, StoreError, Unsupported, restore
+from forgetnet import (
+    ForgetNet,
+    Memory,
+    NeighbourExpert,
+    Record,
+    RidgeTrunk,
+    StoreCorrupt,
+    StoreError,
+    Unsupported,
+    restore,
+)
 from tests.faults.cuts import PowerCutError, failing
 
 KEY = bytes(range(32))
@@ -396,3 +406,28 @@ def test_ending_keys_looks_at_nobody_else(tmp_path, monkeypatch):
         memory.purge()
         assert keys(tmp_path / "kb") == 88
         assert memory.count() == 300 - 8
+
+
+def test_a_model_s_rows_are_sealed_and_its_receipts_say_that_experts_aren_t(tmp_path):
+    def model(path: Path, *more: object, **options: object) -> ForgetNet:
+        experts = [NeighbourExpert(k=3), *more]
+        return ForgetNet.open(path, **OPTIONS, experts=experts, progress=False, **options)
+
+    for name, more in (("rows", ()), ("learnt", (RidgeTrunk(features=16),))):
+        path = tmp_path / name
+        with model(path, *more, encryption="subject") as net:
+            people = [f"s{n % 3}" for n in range(9)]
+            net.fit([f"quincunx {n}" for n in range(9)], people, subjects=people)
+            net.save(tmp_path / f"{name} copy")
+        assert keys(path) == keys(tmp_path / f"{name} copy") == 3
+        assert holding(path, WORDS) == holding(tmp_path / f"{name} copy", WORDS) == []
+        for place in (path, tmp_path / f"{name} copy"):
+            with model(place, *more) as net:
+                receipt = net.forget(subject="s1")
+                assert receipt.status == "erased"
+                told = receipt.predicate["exclusions"]
+                assert any("isn't sealed" in one for one in told) == bool(more)
+                assert net.predict(["quincunx 1"]) != ["s1"]
+            assert keys(place) == 2
+    with pytest.raises(StoreError, match="encryption="):
+        model(tmp_path / "new", encryption="all")

@@ -38,10 +38,14 @@ CATALOGUE: Mapping[str, Listed] = {
     "digits": Listed(_TABLE, lambda _, request: digits(request)),
     "personas": Listed(("people",), lambda _folder, _request: personas()),
     "heads": Listed(("topic",), lambda _folder, _request: heads()),
+    "heads-lorentz": Listed(("topic",), lambda _folder, _request: heads("lorentz")),
     "adult": Listed(_TABLE, adult, "adult"),
     "mnist": Listed(("class", "random", "poisoned"), mnist, "mnist"),
     "tofu": Listed(tuple(TOFU_REQUESTS), tofu, "tofu"),
     "clinc150": Listed(("topic",), lambda folder, _: clinc150(folder), "clinc150"),
+    "clinc150-lorentz": Listed(
+        ("topic",), lambda folder, _: clinc150(folder, "lorentz"), "clinc150"
+    ),
 }
 """All settings by name; those without a folder need nothing but what is installed."""
 

@@ -82,6 +82,7 @@ _TOPIC: Chosen = {
     **_classifier(_FAR, "0"),
     "scrub": _LONG,
     "alignment_calibration": {"lr": 1e-3, "epochs": 20.0, "batch_size": 32, "stop": _FAR},
+    "ideal_push": {"lr": 3e-3, "epochs": 20.0, "batch_size": 32},
 }
 _ALL: Mapping[str, Chosen] = {
     "digits random": _classifier(StopRule(0.2, 0.2, every=1), "3"),
@@ -95,6 +96,8 @@ _ALL: Mapping[str, Chosen] = {
     "tofu forget10": _TOFU,
     "heads topic": _TOPIC,
     "clinc150 topic": _TOPIC,
+    "heads-lorentz topic": _TOPIC,
+    "clinc150-lorentz topic": _TOPIC,
 }
 
 

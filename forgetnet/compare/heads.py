@@ -22,6 +22,7 @@ from forgetnet.compare.tables import draw_table, load_digits
 from forgetnet.encode import resolve_encoder
 from forgetnet.errors import StoreCorrupt
 from forgetnet.unlearn import ContrastiveTask, Recipe
+from forgetnet.unlearn.contrastive import Geometry
 
 __all__ = ["clinc150", "heads"]
 
@@ -46,15 +47,17 @@ def _head(width: int) -> nn.Module:
     return nn.Sequential(nn.Linear(width, 64), nn.ReLU(), nn.Linear(64, _EMBEDDING))
 
 
-def _setting(name: str, about: str, source: Source) -> Setting:
+def _setting(name: str, about: str, source: Source, geometry: Geometry) -> Setting:
     inputs, _, count = source()
     width = inputs.shape[1]
     bank = _topics(count, width)
+    if geometry == "lorentz":
+        name, about = f"{name}-lorentz", f"{about} in hyperbolic space"
     return Setting(
         name=name,
         request="topic",
         about=f"{about}; to be forgotten: every record of one topic",
-        task=ContrastiveTask(bank, temperature=_TEMPERATURE),
+        task=ContrastiveTask(bank, geometry, _TEMPERATURE),
         build=functools.partial(_head, width),
         recipe=Recipe(lr=3e-3, epochs=40.0, batch_size=32),
         draw=functools.partial(_draw, source, bank),
@@ -69,14 +72,17 @@ def _unit_digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], int]
     return inputs / np.linalg.norm(inputs, axis=1, keepdims=True), labels, count
 
 
-def heads() -> Setting:
+def heads(geometry: Geometry = "euclidean") -> Setting:
     """Return the setting of digits as topics: each of ten is a topic with a vector of its own.
+
+    Args:
+        geometry: of the embeddings; ``lorentz`` makes the setting ``heads-lorentz``.
 
     Raises:
         Unsupported: scikit-learn isn't installed.
     """
     about = "600 digits as vectors, an embedding head for ten topics"
-    return _setting("heads", about, _unit_digits)
+    return _setting("heads", about, _unit_digits, geometry)
 
 
 @functools.cache
@@ -95,15 +101,16 @@ def _intents(folder: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int6
     return vectors, labels[some], len(domains)
 
 
-def clinc150(folder: str | Path) -> Setting:
+def clinc150(folder: str | Path, geometry: Geometry = "euclidean") -> Setting:
     """Return the setting of CLINC150 (Larson et al. 2019): requests of ten domains, by MiniLM.
 
     Args:
         folder: with ``train.jsonl.gz``.
+        geometry: of the embeddings; ``lorentz`` makes the setting ``clinc150-lorentz``.
 
     Raises:
         StoreCorrupt: the folder doesn't hold it.
         Unsupported: the encoder isn't installed.
     """
     about = "600 requests of CLINC150 as MiniLM vectors, an embedding head for ten domains"
-    return _setting("clinc150", about, functools.partial(_intents, Path(folder)))
+    return _setting("clinc150", about, functools.partial(_intents, Path(folder)), geometry)

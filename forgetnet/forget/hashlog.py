@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from forgetnet.errors import StoreCorrupt
@@ -69,12 +70,15 @@ class HashLog:
     def __len__(self) -> int:
         return len(self.known()) if self.started else 0
 
+    def all(self) -> AbstractSet[str]:
+        """Return the hashes, in no order."""
+        if self.started:
+            self.known()
+        return self._set if self.started else frozenset()
+
     def has(self, name: str) -> bool:
         """Tell whether a name is in the log."""
-        if not self.started:
-            return False
-        self.known()
-        return keyed_hash(self._key, name) in self._set
+        return keyed_hash(self._key, name) in self.all()
 
     def add(self, names: Iterable[str]) -> None:
         """Append the hashes of names, durably.
@@ -82,7 +86,15 @@ class HashLog:
         Raises:
             OSError: nothing was appended.
         """
-        lines = "".join(json.dumps({"hash": keyed_hash(self._key, name)}) + "\n" for name in names)
+        self.add_hashes(keyed_hash(self._key, name) for name in names)
+
+    def add_hashes(self, hashes: Iterable[str]) -> None:
+        """Append hashes that were made elsewhere under the same key, durably.
+
+        Raises:
+            OSError: nothing was appended.
+        """
+        lines = "".join(json.dumps({"hash": one}) + "\n" for one in hashes)
         if lines:
             self._mend()
             append_durable(self.path, lines.encode())

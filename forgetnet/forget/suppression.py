@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import unicodedata
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Literal
 
@@ -63,6 +64,28 @@ class Suppression:
         except OSError as error:
             raise StoreError(f"can't write the list of what was forgotten: {error}") from error
 
+    def take_over(self, other: Suppression) -> None:
+        """Begin with what is on another list of the same key, if that is on.
+
+        Raises:
+            StoreError: the file can't be written.
+        """
+        if not other.on:
+            return
+        self.turn("refuse")
+        known = other.hashes()
+        try:
+            if self._log is not None:
+                self._log.add_hashes(sorted(known))
+            else:
+                self._here = set(known)
+        except OSError as error:
+            raise StoreError(f"can't write the list of what was forgotten: {error}") from error
+
+    def hashes(self) -> AbstractSet[str]:
+        """Return what is on the list."""
+        return (self._here or frozenset()) if self._log is None else self._log.all()
+
     @property
     def on(self) -> bool:
         """Whether there is a list."""
@@ -100,7 +123,12 @@ class Suppression:
         """
         if not self.on:
             return
-        again = [r.id for r in records if any(map(self._has, _names(r)[0 if ids else 1 :]))]
+        first, known = 0 if ids else 1, self.hashes()
+        again = [
+            r.id
+            for r in records
+            if any(keyed_hash(self._key, name) in known for name in _names(r)[first:])
+        ]
         if not again:
             return
         shown = ", ".join(repr(i[:80]) for i in again[:5])
@@ -111,11 +139,6 @@ class Suppression:
             f"{len(again)} records were forgotten before, by their id or their text ({shown}), and "
             "this memory suppresses those; leave them out. Nothing was stored"
         )
-
-    def _has(self, name: str) -> bool:
-        if self._log is not None:
-            return self._log.has(name)
-        return self._here is not None and keyed_hash(self._key, name) in self._here
 
 
 def _names(record: Record) -> list[str]:

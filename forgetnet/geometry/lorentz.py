@@ -26,6 +26,7 @@ from forgetnet.geometry import MAX_RADIUS
 
 __all__ = [
     "assert_point",
+    "busemann",
     "centroid",
     "check_point",
     "clip_radius",
@@ -33,6 +34,7 @@ __all__ = [
     "dist0",
     "expmap",
     "expmap0",
+    "exterior_angle",
     "inner",
     "logmap",
     "logmap0",
@@ -133,6 +135,41 @@ def polar_dist(a_tangent: Tensor, b_tangent: Tensor, *, k: float) -> Tensor:
     near = _sinhc(a.square()) * _sinhc(b.square()) * gap
     apart = torch.where(torch.minimum(a, b) < _NEAR_ORIGIN, near, far)
     return 2.0 * root * torch.asinh(_sqrt(torch.sinh((a - b) / 2.0).square() + apart / 4.0))
+
+
+def exterior_angle(apex_tangent: Tensor, x_tangent: Tensor, *, k: float) -> Tensor:
+    """Return the angle (...) at one point between the ray away from the origin and that to another.
+
+    Both are the ends of tangents (..., d) at the origin. With radii a, r and the angle t between
+    the directions (and k = 1) it is atan2(tanh r sin t / cosh a, tanh r cos t - tanh a), which
+    equals the arc cosine of Desai et al., "Hyperbolic image-text representations" (2023), and needs
+    no clamping: 0 is straight on, pi straight back to the origin.
+    """
+    root = math.sqrt(k)
+    apex_tangent, x_tangent = apex_tangent / root, x_tangent / root
+    far = torch.linalg.vector_norm(apex_tangent, dim=-1)
+    axis = apex_tangent / far.clamp_min(1e-12)[..., None]
+    along = (x_tangent * axis).sum(-1)
+    aside = torch.linalg.vector_norm(x_tangent - along[..., None] * axis, dim=-1)
+    radius = torch.linalg.vector_norm(x_tangent, dim=-1).clamp_min(1e-12)
+    shrink = torch.tanh(radius) / radius
+    return torch.atan2(shrink * aside / torch.cosh(far), shrink * along - torch.tanh(far))
+
+
+def busemann(direction: Tensor, x_tangent: Tensor, *, k: float) -> Tensor:
+    """Return how far (...) points are from an ideal point, less how far the origin is.
+
+    The ideal point is where the ray along ``direction`` (..., d) ends; points are the ends of
+    tangents (..., d) at the origin. With radius r and the angle t to the ray (and k = 1) it is
+    log(cosh r - sinh r cos t), as log(e^r sin(t/2)^2 + e^-r cos(t/2)^2), which subtracts nothing:
+    -r on the ray, r on the opposite one. In the Poincare ball this is log(|p - z|^2 / (1 - |z|^2)).
+    """
+    root = math.sqrt(k)
+    radius = torch.linalg.vector_norm(x_tangent, dim=-1) / root
+    ideal = _unit(direction, torch.linalg.vector_norm(direction, dim=-1))
+    there = _unit(x_tangent, torch.linalg.vector_norm(x_tangent, dim=-1))
+    away = ((ideal - there).square().sum(-1) / 4.0).clamp(0.0, 1.0)  # sin(t/2)^2
+    return root * torch.log(torch.exp(radius) * away + torch.exp(-radius) * (1.0 - away))
 
 
 def transp(x: Tensor, y: Tensor, v: Tensor, *, k: float) -> Tensor:

@@ -37,7 +37,8 @@ class Explanation:
         shares: parts and leaves, with their weights and what each said, largest first.
         neighbours: records that the memory answered from: id, cosine, and weight in its share.
         classes: labels of the columns of what each share said.
-        exact: whether nothing was masked, so that the answer is the never-seen twin's.
+        exact: whether nothing was masked, and nobody knows what may not be searched, so that the
+            answer is the never-seen twin's.
     """
 
     answer: Any
@@ -122,7 +123,9 @@ class Answering:
         vectors = self._vectors(query)
         if len(vectors) != 1:
             raise InvalidRecord(f"explain takes one query, not {len(vectors)}")
-        serving, mixture, near = self._core.answer(vectors)
+        with self._core.shared.lock:
+            serving, mixture, near = self._core.answer(vectors)
+            spoilt = self._core.knows_hidden()
         stack = self._core.stack
         answers = mixture.answers[0]
         best = int(answers.argmax())
@@ -134,7 +137,7 @@ class Answering:
             tuple(mixture.explain(0)),
             tuple((row.id, row.similarity, weight) for row, weight in chosen),
             serving.classes,
-            serving.exact,
+            serving.exact and not spoilt,
         )
 
     def teachers(self, part: str, leaf: str = "") -> list[str]:

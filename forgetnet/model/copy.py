@@ -1,4 +1,8 @@
-"""Writing a model to a new folder: records, marks, states and key, each as it is."""
+"""Writing a model to a new folder: records, marks, states and key, each as it is.
+
+So is the list of what was forgotten, if there is one. Rows that are sealed are so in the copy, with
+keys of its own.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +38,10 @@ def copy_model(parts: Parts, core: Core, target: Path, *, key: bool) -> None:
             write_durable(root / "key", parts.home.secret.hex().encode() + b"\n")
     except OSError as error:
         raise StoreError(f"can't write to {root}: {error.strerror}") from error
-    copied = open_parts(str(root), parts.encoder, parts.home.secret, readonly=False)
+    secret, sealed = parts.home.secret, parts.sealed
+    copied = open_parts(str(root), parts.encoder, secret, readonly=False, sealed=sealed)
     try:
+        copied.suppression.take_over(parts.suppression)
         for mark in parts.marks.all():
             copied.marks.put(mark)
         _records(parts, copied)

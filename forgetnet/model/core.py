@@ -246,6 +246,11 @@ class Core:
             remembered = self.stack.memory.answer(near, serving.classes)
         return serving, serving.mix(quantise(vectors), remembered), near
 
+    def knows_hidden(self) -> bool:
+        """Tell whether any part learnt from what is restricted, or owed under a hold."""
+        with self.shared.lock:
+            return not self.hidden().isdisjoint(self.roster.targets)
+
     def _ready(self) -> Serving:
         """Return what serves, as soon as there is something; the lock is held."""
         while True:

@@ -30,6 +30,7 @@ from forgetnet.forget.keys import derive_salt
 from forgetnet.forget.office import Office
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
+from forgetnet.forget.suppression import Suppress
 from forgetnet.forget.sweeping import Sweeper, Sweeps, check_every, is_due
 from forgetnet.forget.verbs import Forgets, reason_of, scope_of
 from forgetnet.model.answering import Answering
@@ -40,12 +41,16 @@ from forgetnet.model.requests import ModelMemory, Pending, Queue
 from forgetnet.model.roster import LABEL
 from forgetnet.model.settings import stack_for
 from forgetnet.model.stack import Stack
-from forgetnet.opening import Key, Parts, open_parts
+from forgetnet.opening import Key, Parts, is_sealed, open_parts
 from forgetnet.reader import Reader, now
 
 __all__ = ["ForgetNet"]
 
 _FOLDER = "experts"
+_UNSEALED = (
+    "older copies of what experts learnt: unlike the rows they learnt from, that isn't sealed with "
+    "keys of the subjects"
+)
 
 
 class ForgetNet(Answering, Forgets, Keeps, Sweeps, Backs):
@@ -75,6 +80,7 @@ class ForgetNet(Answering, Forgets, Keeps, Sweeps, Backs):
         self._sweeper: Sweeper | None = None
         super().__init__(parts, core, Reader(parts, clock), progress=progress)
         remarks = [f"chosen, and not undone: {told}" for told in stack.chosen]
+        remarks += [_UNSEALED] if parts.sealed and core.parts else []
         self._memory = ModelMemory(
             parts, clock=clock, components=core.components, models=models, remarks=remarks
         )
@@ -100,6 +106,8 @@ class ForgetNet(Answering, Forgets, Keeps, Sweeps, Backs):
         adopt: bool = False,
         models: Sequence[Attachable] = (),
         sweep_every: float | None = None,
+        suppress: Suppress | None = None,
+        encryption: Literal["subject"] | None = None,
         clock: Callable[[], datetime] = now,
         progress: bool = True,
     ) -> ForgetNet:
@@ -110,8 +118,9 @@ class ForgetNet(Answering, Forgets, Keeps, Sweeps, Backs):
 
         Args:
             path_or_url: folder of the model, or ``memory://``, the default.
-            encoder, key, models, sweep_every: as in :meth:`forgetnet.Memory.open`; for rows an
-                encoder may be a ``TableEncoder``; the key also keys leaves and seeds.
+            encoder, key, models, sweep_every, suppress, encryption: as in
+                :meth:`forgetnet.Memory.open`; for rows an encoder may be a ``TableEncoder``; the
+                key also keys leaves and seeds; what experts learn isn't encrypted.
             task: ``classification``, the default, or ``regression``.
             experts: by default a ridge trunk of all records, a network a leaf, and the memory.
             weights: of the parts by name (``memory`` for the rows), constants or chosen on public
@@ -129,13 +138,15 @@ class ForgetNet(Answering, Forgets, Keeps, Sweeps, Backs):
             StoreError: the folder holds another model, or can't be written.
         """
         every = check_every(sweep_every)
-        parts = open_parts(str(path_or_url), encoder, key, readonly=False)
+        sealed = is_sealed(encryption)
+        parts = open_parts(str(path_or_url), encoder, key, readonly=False, sealed=sealed)
         done = False
         try:
             if not adopt:
                 _refuse_memory(parts)
             told: dict[str, Any] = {"weights": weights, "cap": cap, "router": router}
             stack = stack_for(parts.home.path(_FOLDER), task, experts, chosen=chosen, **told)
+            parts.suppression.turn(suppress)
             _delete_pending(parts)
             more: dict[str, Any] = {"clock": clock, "models": models, "progress": progress}
             net = cls(parts, stack, trainer or Local(), **more)

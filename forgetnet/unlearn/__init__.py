@@ -12,6 +12,7 @@ from forgetnet.unlearn.contrastive import ContrastiveTask
 from forgetnet.unlearn.dampen import SSD, Fisher
 from forgetnet.unlearn.evidence import Margins
 from forgetnet.unlearn.gradient import FineTune, GradientAscent, GradientDifference, RandomLabel
+from forgetnet.unlearn.ideal import IdealPush
 from forgetnet.unlearn.newton import NewtonRemoval
 from forgetnet.unlearn.preference import NPO, SimNPO
 from forgetnet.unlearn.prune import ClassPruning
@@ -53,6 +54,7 @@ __all__ = [
     "Fisher",
     "GradientAscent",
     "GradientDifference",
+    "IdealPush",
     "IdkFineTune",
     "Margins",
     "NegateAdapter",

@@ -21,9 +21,10 @@ from forgetnet.geometry import lorentz
 from forgetnet.unlearn.config import check_positive
 from forgetnet.unlearn.task import Answers, Batch, PairedData, precise, size_of
 
-__all__ = ["ContrastiveTask", "Views", "exterior_angle"]
+__all__ = ["ContrastiveTask", "Geometry", "Views", "busemann", "exterior_angle"]
 
 Geometry = Literal["euclidean", "lorentz"]
+"""Of embeddings; ``lorentz`` takes them for tangents at the origin, curvature -1."""
 
 
 class Views(NamedTuple):
@@ -45,20 +46,27 @@ class Views(NamedTuple):
 def exterior_angle(apex: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
     """Return the angle (...) at ``apex`` between the ray away from the origin and that to ``x``.
 
-    Both are (..., d), tangents at the origin where the geometry is ``lorentz``. With radii a, r and
-    the angle t between the directions it is atan2(tanh r sin t / cosh a, tanh r cos t - tanh a),
-    which equals the arc cosine of Desai et al. 2023 (MERU), and needs no clamping; flat, it
-    is atan2(r sin t, r cos t - a).
+    Both are (..., d), tangents at the origin where the geometry is ``lorentz``. Flat, with radii
+    a, r and the angle t between the directions, it is atan2(r sin t, r cos t - a).
     """
+    if geometry == "lorentz":
+        return lorentz.exterior_angle(apex, x, k=1.0)
     far = torch.linalg.vector_norm(apex, dim=-1)
     axis = apex / far.clamp_min(1e-12)[..., None]
     along = (x * axis).sum(-1)
     aside = torch.linalg.vector_norm(x - along[..., None] * axis, dim=-1)
-    if geometry == "euclidean":
-        return torch.atan2(aside, along - far)
-    radius = torch.linalg.vector_norm(x, dim=-1).clamp_min(1e-12)
-    shrink = torch.tanh(radius) / radius
-    return torch.atan2(shrink * aside / torch.cosh(far), shrink * along - torch.tanh(far))
+    return torch.atan2(aside, along - far)
+
+
+def busemann(direction: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
+    """Return how far (...) ``x`` is from the end of a ray at infinity, less how far the origin is.
+
+    Both are (..., d); flat, with u the unit direction, it is -<u, x>, and hyperbolic that of
+    ``lorentz.busemann``.
+    """
+    if geometry == "lorentz":
+        return lorentz.busemann(direction, x, k=1.0)
+    return -(functional.normalize(direction, dim=-1) * x).sum(-1)
 
 
 @dataclass(frozen=True, eq=False)

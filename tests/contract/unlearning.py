@@ -230,7 +230,7 @@ def _otherwise() -> Data:
     return inputs, torch.zeros_like(labels)
 
 
-ELSEWHERE = {"alignment_calibration"}
+ELSEWHERE = {"alignment_calibration", "ideal_push"}
 """Methods that need pairs, and are tried in tests/unlearn."""
 FREE = StopRule(retain_increase=None, forget_loss=None, every=4)
 EARLY = StopRule(every=2)

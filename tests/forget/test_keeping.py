@@ -277,15 +277,22 @@ def test_a_model_keeps_what_is_held_and_forgets_it_when_that_is_lifted(tmp_path)
     everyone = list(range(len(texts)))
     with model(tmp_path / "net", everyone) as net:
         hold = net.hold(ids="r0", reason="case 11")
+        assert net.explain("tea number 1").exact  # it may be searched
         receipt = net.forget(subject="p0")
         assert receipt.status == "unsupported"
+        assert not net.explain("tea number 1").exact  # experts still know what is owed
         assert net.memory.get("r0") is not None
         kept = [n for n in everyone if people[n] != "p0" or n == 0]
         assert receipt.counts["direct"] == len(everyone) - len(kept) + 1
         assert net.predict(["tea number 1"]) is not None
         (late,) = net.lift(hold.name)
         assert late.status == "erased"
+        assert net.explain("tea number 1").exact
         assert net.memory.count({"subject": "p0"}) == 0
+        mark = net.restrict(ids="r1")
+        assert not net.explain("tea number 1").exact
+        net.lift(mark.name)
+        assert net.explain("tea number 1").exact
     assert holding(tmp_path / "net", b"case 11") == []
 
 

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from forgetnet import InvalidRecord, Memory, StoreError
+from forgetnet import (
+    ForgetNet,
+    InvalidRecord,
+    Memory,
+    NeighbourExpert,
+    RidgeTrunk,
+    StoreError,
+)
+from forgetnet.forget.hashlog import HashLog
 from tests.faults.cuts import PowerCutError, failing
 
 KEY = bytes(range(32))
@@ -116,3 +124,39 @@ def test_whatever_is_cut_short_what_went_is_on_the_list(tmp_path, after):
                 with pytest.raises(InvalidRecord):
                     memory.add(TEXT, ids=["r7"])
     assert at > 8
+
+
+def test_a_model_has_a_list_too_and_so_has_its_copy(tmp_path):
+    def model(path: Path, **more: object) -> ForgetNet:
+        experts = [RidgeTrunk(features=16), NeighbourExpert(k=3)]
+        return ForgetNet.open(
+            path, encoder="hash:32", key=KEY, experts=experts, progress=False, **more
+        )
+
+    said = [f"{word} number {n}" for n in range(4) for word in ("tea", "coffee")]
+    with model(tmp_path / "net", suppress="refuse") as net:
+        net.fit([TEXT, *said], ["ill", *(text.split()[0] for text in said)])
+        assert net.forget(filter={"text": TEXT}).status == "erased"
+        net.save(tmp_path / "copy")
+    for place in ("net", "copy"):
+        with model(tmp_path / place) as net:
+            with pytest.raises(InvalidRecord, match="forgotten before"):
+                net.partial_fit([TEXT], ["ill"])
+            assert net.memory.count() == len(said)
+            assert "ill" not in net.classes_
+            net.partial_fit(["tea for two"], ["tea"])
+            assert net.forget(filter={"text": said[0]}).status == "erased"
+    with pytest.raises(StoreError, match="suppress="):
+        model(tmp_path / "net", suppress="maybe")
+    with model(tmp_path / "net", suppress="off") as net:
+        net.partial_fit([TEXT], ["ill"])
+
+
+def test_a_batch_reads_the_list_once(tmp_path, monkeypatch):
+    with open_(tmp_path / "kb", suppress="refuse") as memory:
+        memory.add(TEXT, ids=["r1"])
+        memory.forget(ids="r1")
+        reads, real = [], HashLog.known
+        monkeypatch.setattr(HashLog, "known", lambda self: reads.append(1) or real(self))
+        memory.add([f"text {n}" for n in range(50)])
+        assert len(reads) == 1

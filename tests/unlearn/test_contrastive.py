@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from forgetnet.errors import InvalidRecord, Unsupported
-from forgetnet.unlearn import AlignmentCalibration, ContrastiveTask, StopRule
+from forgetnet.unlearn import AlignmentCalibration, ContrastiveTask, IdealPush, StopRule
 from forgetnet.unlearn.config import Budget
 from forgetnet.unlearn.contrastive import exterior_angle
 from forgetnet.unlearn.gradient import kl_to
@@ -160,6 +160,52 @@ def test_it_takes_pairs_apart_and_keeps_the_rest(geometry: Any) -> None:
     assert again.after == result.after
 
 
+def ideal(ray: np.ndarray, x: np.ndarray, geometry: str) -> float:
+    u = ray / np.linalg.norm(ray)
+    if geometry == "euclidean":
+        return float(-u @ x)
+    return math.log(-dot(np.concatenate([[1.0], u]), point(x)))
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_an_ideal_push_is_its_formula(geometry: Any) -> None:
+    model, task, lost, _ = world(geometry)
+    model, task = model.double(), ContrastiveTask(task.bank.double(), geometry)
+    forget = tuple(part.double() for part in lost)
+    method = IdealPush(batch_size=5, share=0.7, anchor=0.2)
+    run = Run(
+        model, task, {"forget": forget}, dict(model.named_parameters()), 0, 5, CPU, FREE, Budget()
+    )
+    method.begin(run)
+    before = embed(model, task.bank, geometry)
+    first = embed(model, forget[0], geometry)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+        found = float(method.objective(run, 1))
+    where = run.positions("forget", 1)
+    bank, now = embed(model, task.bank, geometry), embed(model, forget[0][where], geometry)
+    left = []
+    for place, x in zip(where, now, strict=True):
+        rest = negatives(task, forget[1][place])
+        ray = before[min(rest, key=lambda k, x=first[place]: far(before[k], x, geometry))]
+        enough = 0.7 * ideal(ray, ray, geometry)
+        left.append(max(0.0, ideal(ray, x, geometry) - enough))
+    moved = [far(b, a, geometry) ** 2 for a, b in zip(before, bank, strict=True)]
+    assert found == pytest.approx(np.mean(left) + 0.2 * np.mean(moved), rel=1e-5)
+
+
+def test_an_ideal_push_forgets_in_hyperbolic_space_without_what_is_kept() -> None:
+    model, task, lost, kept = world("lorentz")
+    method = IdealPush(lr=1e-2, epochs=60, share=0.8, anchor=0.1)
+    result = method.unlearn(model, lost, task=task)
+    assert result.after == method.unlearn(model, lost, task=task).after
+    assert mean_loss(result.model, lost, task) > mean_loss(model, lost, task) + 0.4
+    assert mean_loss(result.model, kept, task) < mean_loss(result.model, lost, task)
+    # what is kept decides nothing, even where it is given to be looked at
+    assert method.unlearn(model, lost, kept, task=task).after == result.after
+
+
 def test_a_wrong_partner_is_never_the_right_one_and_a_kl_is_finite() -> None:
     model, task, lost, _ = world("lorentz")
     batch = task.batch(lost, range(8), CPU)
@@ -180,3 +226,7 @@ def test_what_is_no_set_of_pairs_is_refused() -> None:
         task.batch((lost[0], lost[1][:, :3]), [0], CPU)
     with pytest.raises(InvalidRecord, match="not below 0"):
         AlignmentCalibration(positive=-1.0)
+    with pytest.raises(Unsupported, match="ContrastiveTask"):
+        IdealPush().unlearn(model, lost)
+    with pytest.raises(InvalidRecord, match="not below 0"):
+        IdealPush(share=-0.1)
