@@ -35,9 +35,9 @@ from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
 from forgetnet.forget.suppression import Suppress
 from forgetnet.forget.sweeping import Sweeper, Sweeps, check_every, expired, is_due
-from forgetnet.forget.verbs import Forgets
 from forgetnet.geometry import codes
 from forgetnet.given import check_switches, clock_of, names_of, path_of, text_of
+from forgetnet.meaning import Scopes
 from forgetnet.opening import Key, Parts, is_sealed, open_parts
 from forgetnet.reader import Reader, now
 from forgetnet.record import Deleted, Record, normalise, split_topic
@@ -55,7 +55,7 @@ class Keep(Enum):
 KEEP = Keep.KEEP
 
 
-class Memory(Reader, Forgets, Keeps, Sweeps, Backs, Maps, Relates):
+class Memory(Reader, Scopes, Keeps, Sweeps, Backs, Maps, Relates):
     """A deletable memory; open one with :meth:`Memory.open`."""
 
     def __init__(

@@ -382,6 +382,7 @@ def _receipt(
             derived=entry.plan.derived,
             not_found=entry.plan.not_found,
             mentions_kept=entry.plan.mentions_kept,
+            proposal=entry.plan.proposal,
             exclusions=(
                 *office.remarks,
                 *office.backups.told(),

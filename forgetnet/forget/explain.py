@@ -23,7 +23,8 @@ def sentence(erasure: Erasure) -> str:
         said = "The signer states that nothing matched the request, so that nothing was erased"
     else:
         said = _unshown(erasure)
-    return "; ".join(part for part in (said, _kept(erasure), not_covered) if part) + "."
+    proposed = "" if erasure.proposal is None else erasure.proposal.sentence
+    return "; ".join(part for part in (said, proposed, _kept(erasure), not_covered) if part) + "."
 
 
 def table(erasure: Erasure) -> str:

@@ -18,6 +18,7 @@ from forgetnet.errors import ReceiptInvalid, StoreCorrupt
 from forgetnet.files import shred, write_durable
 from forgetnet.forget.openings import Commitments
 from forgetnet.forget.plan import Plan
+from forgetnet.forget.proposal import Proposal
 
 __all__ = ["Entry", "Journal"]
 
@@ -50,6 +51,7 @@ class Entry:
             "kind": plan.kind,
             **{name: list(getattr(plan, name)) for name in _IDS},
             **{name: list(getattr(plan, name)) for name in _KEPT if plan.held},
+            **({"proposal": plan.proposal.to_plain()} if plan.proposal is not None else {}),
             "mentions_kept": plan.mentions_kept,
             "commitments": self.commitments.to_plain(),
             "look": self.look,
@@ -138,8 +140,17 @@ def _read(path: Path) -> Entry:
         direct, mentions, derived, not_found = (tuple(body[name]) for name in _IDS)
         kept = body["mentions_kept"]
         held, holds = (tuple(body.get(name, ())) for name in _KEPT)
+        told = body.get("proposal")
         plan = Plan(
-            body["kind"], direct, mentions, derived, not_found, kept, held=held, holds=holds
+            body["kind"],
+            direct,
+            mentions,
+            derived,
+            not_found,
+            kept,
+            held=held,
+            holds=holds,
+            proposal=None if told is None else Proposal.from_plain(told),
         )
         made = Commitments.from_plain(body["commitments"])
         return Entry(body["name"], plan, made, body["look"], body["started"], body["notes"])

@@ -30,9 +30,10 @@ __all__ = [
     "write_file",
 ]
 
-Kind: TypeAlias = Literal["record", "missing", "scope", "reason"]
+Kind: TypeAlias = Literal["record", "missing", "scope", "reason", "query"]
 """What a commitment is about: a record that matched, an id that wasn't found, what the scope
-named, the caller's reason. A commitment of one kind never opens as another."""
+named, the caller's reason, what a scope by meaning was asked for. A commitment of one kind never
+opens as another."""
 
 SALT_BYTES = 32
 _FORMAT = "forgetnet openings v1"

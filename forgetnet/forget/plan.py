@@ -16,6 +16,7 @@ from pathlib import Path
 from forgetnet.component import Cost, Influence
 from forgetnet.errors import InvalidRecord, InvalidScope
 from forgetnet.filters import Filter, under
+from forgetnet.forget.proposal import Frozen, Proposal, check_unchanged
 from forgetnet.geometry import codes
 from forgetnet.lineage import descendants
 from forgetnet.record import canonical_json, split_topic
@@ -32,6 +33,7 @@ class Scope:
     Attributes:
         mentions: also the records that mention the subject.
         again: what is named was forgotten once already, so no hold keeps that.
+        frozen: the proposal that the ids come from, and what they looked like then.
     """
 
     ids: tuple[str, ...] | None = field(default=None, repr=False)
@@ -41,6 +43,7 @@ class Scope:
     expired: Filter | None = field(default=None, repr=False)
     mentions: bool = True
     again: bool = False
+    frozen: Frozen | None = field(default=None, repr=False)
 
     @property
     def kind(self) -> str:
@@ -132,6 +135,7 @@ class Plan:
         held: ids of those that match and stay, for they are under a legal hold.
         holds: names of these holds.
         steps: by component, with its cost.
+        proposal: what a scope by meaning said of itself; None where ids came by no proposal.
     """
 
     kind: str
@@ -146,6 +150,7 @@ class Plan:
     held: tuple[str, ...] = field(default=(), repr=False)
     holds: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
+    proposal: Proposal | None = field(default=None, repr=False)
 
     @property
     def matched(self) -> tuple[str, ...]:
@@ -217,9 +222,12 @@ def resolve(store: Store, scope: Scope, salt: bytes) -> Plan:
     """Work out what a scope takes, and what that costs.
 
     Raises:
-        InvalidScope: the scope is empty or malformed, or its witnesses disagree.
+        InvalidScope: the scope is empty or malformed, its witnesses disagree, or a proposal's
+            records have changed since.
     """
     kind = scope.kind
+    if scope.frozen is not None:
+        check_unchanged(store, scope.ids or (), scope.frozen, salt)
     direct, not_found, near_miss = _direct(store, scope, salt)
     mentioning: list[str] = []
     if scope.subject is not None:
@@ -237,6 +245,7 @@ def resolve(store: Store, scope: Scope, salt: bytes) -> Plan:
         tuple(not_found),
         len(mentioning) - len(mentions),
         near_miss,
+        proposal=None if scope.frozen is None else scope.frozen.proposal,
     )
     return replace(plan, steps=_steps(store, plan))
 

@@ -32,6 +32,7 @@ from forgetnet.forget.openings import (
     salt_bytes,
     write_file,
 )
+from forgetnet.forget.proposal import Proposal
 from forgetnet.forget.statement import EXCLUSIONS, Component, Erasure, coarse, environment_pin
 from forgetnet.forget.surfaces import Check, Surface, SurfaceStatus, Withhold, judge, overall
 from forgetnet.given import path_of
@@ -79,6 +80,7 @@ class Facts:
         environment: versions by name; ``environment_pin`` collects them.
         ledger_size, ledger_root: of the ledger before this receipt is appended.
         exclusions: what is not covered besides ``EXCLUSIONS``, in plain words.
+        proposal: what a scope by meaning said of itself, if the ids come from one.
     """
 
     scope: str
@@ -99,6 +101,7 @@ class Facts:
     scope_value: str = field(default="", repr=False)
     reason: str = field(default="", repr=False)
     exclusions: Sequence[str] = ()
+    proposal: Proposal | None = None
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,8 @@ class Receipt:
     def opens(self, kind: Kind, value: str, opening: bytes | str) -> bool:
         """Tell whether this value and salt open a commitment of that kind.
 
-        ``kind`` is ``record``, ``missing`` (an id that wasn't found), ``scope`` or ``reason``.
+        ``kind`` is ``record``, ``missing`` (an id that wasn't found), ``scope``, ``reason`` or
+        ``query`` (what a scope by meaning was asked for).
         Raises ``ReceiptInvalid`` if the opening isn't 32 bytes.
         """
         committed = {
@@ -226,6 +230,7 @@ class Receipt:
             "missing": self.erasure.missing,
             "scope": (self.erasure.scope_commitment,),
             "reason": (self.erasure.reason_commitment,),
+            "query": () if (made := self.erasure.proposal) is None else (made.query,),
         }[kind]
         return commitment(kind, value, salt_bytes(opening)) in committed
 
@@ -343,5 +348,6 @@ def build(
         ledger_size=facts.ledger_size,
         ledger_root=facts.ledger_root.hex(),
         state=facts.state_digest,
+        proposal=facts.proposal,
     )
     return Receipt(seal(erasure.to_bytes(), signer), openings)

@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from forgetnet.errors import ReceiptInvalid
+from forgetnet.forget.proposal import Proposal
 from forgetnet.forget.strict import (
     fields,
     hexadecimal,
@@ -127,6 +128,7 @@ class Erasure:
         exclusions: what is not covered, in plain words.
         ledger_size, ledger_root: of the ledger before this receipt was appended to it.
         state: SHA-256 of the store's state afterwards.
+        proposal: what a scope by meaning said of itself; None where there was none.
     """
 
     receipt: str
@@ -147,6 +149,7 @@ class Erasure:
     ledger_size: int
     ledger_root: str
     state: str
+    proposal: Proposal | None = None
 
     def __post_init__(self) -> None:
         one_of(self.status, list(SurfaceStatus), "the status")
@@ -169,6 +172,8 @@ class Erasure:
             _version(installed)
         for sentence in self.exclusions:
             plain(sentence, 300, "an exclusion")
+        if self.proposal is not None and self.scope != "ids":
+            raise ReceiptInvalid("a proposal is of ids, and the scope is of another kind")
         self._fit()
 
     def _fit(self) -> None:
@@ -211,6 +216,7 @@ class Erasure:
             "environment": dict(self.environment),
             "exclusions": list(self.exclusions),
             "ledger": {"size_before": self.ledger_size, "root_before": self.ledger_root},
+            **({} if self.proposal is None else {"proposal": self.proposal.to_plain()}),
         }
         statement = {
             "_type": STATEMENT_TYPE,
@@ -227,7 +233,9 @@ class Erasure:
         statement = fields(read(payload, "the statement"), names, "the statement")
         one_of(statement["_type"], [STATEMENT_TYPE], "the statement's type")
         one_of(statement["predicateType"], [PREDICATE_TYPE], "the statement's predicateType")
-        told = fields(statement["predicate"], _PREDICATE, "the predicate")
+        predicate = statement["predicate"]
+        proposed = isinstance(predicate, dict) and "proposal" in predicate
+        told = fields(predicate, [*_PREDICATE, *(["proposal"] * proposed)], "the predicate")
         scope = fields(told["scope"], ["kind", "commitment"], "the scope")
         reason = fields(told["reason"], ["commitment"], "the reason")
         commitments = fields(told["commitments"], ["matched", "not_found"], "the commitments")
@@ -251,6 +259,7 @@ class Erasure:
             ledger_size=ledger["size_before"],
             ledger_root=ledger["root_before"],
             state=_state(statement["subject"]),
+            proposal=Proposal.from_plain(told["proposal"]) if proposed else None,
         )
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal, overload
+from dataclasses import replace
+from typing import Any, Literal, overload
 
 from forgetnet.errors import InvalidScope
 from forgetnet.filters import Filter
 from forgetnet.forget.plan import Plan, Scope
+from forgetnet.forget.proposal import Proposes
 from forgetnet.forget.receipt import Receipt
 from forgetnet.given import check_switches, names_of, text_of
 
@@ -47,6 +49,22 @@ def reason_of(reason: object) -> str:
     return "" if reason is None else text_of(reason, "reason=", InvalidScope)
 
 
+def _frozen(scope: object, beside: Scope) -> dict[str, Any]:
+    """Return the ids of a confirmed proposal, and what is known of it.
+
+    Raises:
+        InvalidScope: it is none, isn't confirmed, or another scope is given beside it.
+    """
+    if not isinstance(scope, Proposes) or isinstance(scope, type):
+        raise InvalidScope(
+            "scope= takes what scope() proposed and confirm() froze; name records with ids="
+        )
+    if beside != Scope(mentions=beside.mentions):
+        raise InvalidScope("scope= names the records by itself; leave out the other scopes")
+    ids, frozen = scope.frozen()
+    return {"ids": tuple(ids), "frozen": frozen}
+
+
 class Forgets:
     """Something that can forget."""
 
@@ -67,6 +85,7 @@ class Forgets:
         filter: Filter | None = ...,
         topic: str | None = ...,
         mentions: bool = ...,
+        scope: Proposes | None = ...,
         dry_run: Literal[False] = ...,
         reason: str | None = ...,
         verify: Literal["auto", "touched", "full"] = ...,
@@ -81,6 +100,7 @@ class Forgets:
         filter: Filter | None = ...,
         topic: str | None = ...,
         mentions: bool = ...,
+        scope: Proposes | None = ...,
         dry_run: Literal[True],
         reason: str | None = ...,
         verify: Literal["auto", "touched", "full"] = ...,
@@ -94,6 +114,7 @@ class Forgets:
         filter: Filter | None = None,
         topic: str | None = None,
         mentions: bool = True,
+        scope: Proposes | None = None,
         dry_run: bool = False,
         reason: str | None = None,
         verify: Literal["auto", "touched", "full"] = "auto",
@@ -110,6 +131,7 @@ class Forgets:
             filter: everything that matches.
             topic: everything filed under this path; the path and the cone must agree.
             mentions: with a subject, also the others' records that mention it.
+            scope: what ``scope`` proposed, once it is confirmed; exactly its ids, as it saw them.
             dry_run: change nothing and return the plan.
             reason: kept as a salted commitment only.
             verify: ``touched`` reads the files that the purge touched, ``full`` all of them and
@@ -117,14 +139,16 @@ class Forgets:
                 ``full`` up to 64 MiB.
 
         Raises:
-            InvalidScope: the scope is empty or malformed, or its witnesses disagree; nothing was
-                deleted.
+            InvalidScope: the scope is empty or malformed, its witnesses disagree, or it is a
+                proposal that isn't confirmed or is out of date; nothing was deleted.
             ForgetIncomplete: it stopped midway; the next change or opening finishes it first.
         """
-        scope = scope_of(ids, subject, filter, topic, mentions=mentions)
+        wanted = scope_of(ids, subject, filter, topic, mentions=mentions)
+        if scope is not None:
+            wanted = replace(wanted, **_frozen(scope, wanted))
         told = reason_of(reason)
         check_switches(InvalidScope, dry_run=dry_run)
         text_of(verify, "verify=", InvalidScope)
         if dry_run:
-            return self._planned(scope)
-        return self._erased(scope, reason=told, level=verify)
+            return self._planned(wanted)
+        return self._erased(wanted, reason=told, level=verify)

@@ -32,7 +32,8 @@ from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
 from forgetnet.forget.suppression import Suppress
 from forgetnet.forget.sweeping import Sweeper, Sweeps, check_every, is_due
-from forgetnet.forget.verbs import Forgets, reason_of, scope_of
+from forgetnet.forget.verbs import reason_of, scope_of
+from forgetnet.meaning import Scopes
 from forgetnet.model.answering import Answering
 from forgetnet.model.copy import copy_model
 from forgetnet.model.core import Core
@@ -43,6 +44,7 @@ from forgetnet.model.settings import stack_for
 from forgetnet.model.stack import Stack
 from forgetnet.opening import Key, Parts, is_sealed, open_parts
 from forgetnet.reader import Reader, now
+from forgetnet.store import Floats
 
 __all__ = ["ForgetNet"]
 
@@ -53,7 +55,7 @@ _UNSEALED = (
 )
 
 
-class ForgetNet(Answering, Forgets, Keeps, Sweeps, Backs):
+class ForgetNet(Answering, Scopes, Keeps, Sweeps, Backs):
     """A model that forgets exactly; make or open one with :meth:`ForgetNet.open`."""
 
     def __init__(
@@ -281,6 +283,9 @@ class ForgetNet(Answering, Forgets, Keeps, Sweeps, Backs):
             InvalidScope: the scope is empty or malformed, or its witnesses disagree.
         """
         return self._planned(scope_of(ids, subject, filter, topic, mentions=mentions))
+
+    def _query_vector(self, query: str | Floats | Sequence[float]) -> Floats:
+        return self._memory.vector_of(query)
 
     def _planned(self, scope: Scope) -> Plan:
         return self._memory.plan_of(scope)

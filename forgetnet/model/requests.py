@@ -11,7 +11,7 @@ import atexit
 import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.receipt import Receipt
 from forgetnet.forget.sweeping import expired
 from forgetnet.memory import Memory
+from forgetnet.store import Floats
 
 __all__ = ["ModelMemory", "Pending", "Queue"]
 
@@ -33,6 +34,10 @@ class ModelMemory(Memory):
     def plan_of(self, scope: Scope) -> Plan:
         """Return what a forget of a scope would take."""
         return self._planned(scope)
+
+    def vector_of(self, query: str | Floats | Sequence[float]) -> Floats:
+        """Return the unit vector of a query."""
+        return self._query_vector(query)
 
     def expired(self) -> Scope:
         """Name what has expired by now."""

@@ -1,0 +1,180 @@
+"""Which topics a query means, what lies inside and outside of it, and which margin is enough.
+
+Three ways to a threshold, the best that the exemplars allow: by the exemplars of what is meant
+themselves, each scored as if it weren't one; by other topics, each asked for by its name as if it
+were as new; or a plain default. Pure functions; knows nothing of stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from forgetnet.linking import Exemplars, Linker
+from forgetnet.linking.nearest import Whole, whole
+from forgetnet.meaning.conformal import MILLION, Miss, control, enough
+from forgetnet.meaning.margins import Field, Floats, Mask, margins
+from forgetnet.record import id_hash
+
+__all__ = ["Concept", "Cut", "Method", "cut", "meant", "plain_name"]
+
+Method = Literal["exemplars", "topics", "uncalibrated", "everything"]
+Named = Callable[[Sequence[str]], Floats]
+"""Turns names into unit vectors, as the query was."""
+
+_STEP = np.float32(2.0**-11)
+_NEW_WEIGHT = 0.5  # chosen on the training parts of CLINC150 and Banking77, among 0, 0.5 and 1
+_SHIFT = 20_000  # parts per million: concepts asked for differ from those calibrated on
+_MEMBERSHIP = 50_000
+_TOPICS, _MEMBERS = 200, 64  # more than these would cost time and tell little
+_APART, _ALONE = 0.0, 0.3  # nearer to it than to all else; a cosine that most of a topic reach
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Concept:
+    """What is asked for: a query, and exemplars of which some are it and some aren't.
+
+    The last code is the query, which is one exemplar more inside.
+
+    Attributes:
+        names: (m,) of the exemplars.
+        labels: (m,) their topics; None for those that the caller marked.
+        codes: (m + 1, d), in whole numbers.
+        inside, outside: (m,) which are what is meant, and which are something else.
+        topics: what the query is taken to mean; empty for something new.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple[str | None, ...] = field(repr=False)
+    codes: Whole = field(repr=False)
+    inside: Mask = field(repr=False)
+    outside: Mask = field(repr=False)
+    topics: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def field(self) -> Field:
+        """What margins are measured against."""
+        inside, outside = np.append(self.inside, True), np.append(self.outside, False)
+        return Field(self.codes, inside, outside, 1.0 if self.topics else _NEW_WEIGHT)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """From which margin on a record is in, how that was found, and what it misses.
+
+    Attributes:
+        threshold: margins equal to it or larger are in.
+        method: ``exemplars``, ``topics``, ``uncalibrated`` or ``everything``.
+        miss: None where it isn't calibrated.
+    """
+
+    threshold: float
+    method: Method
+    miss: Miss | None = None
+
+
+def plain_name(topic: str) -> str:
+    """Return the last name of a topic path as words."""
+    return " ".join(topic.rpartition("/")[2].replace("_", " ").replace("-", " ").split())
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.replace("_", " ").replace("-", " ").casefold().split())
+
+
+def meant(query: Floats, text: str | None, known: Exemplars) -> tuple[str, ...]:
+    """Return the topics that a query means; none if it seems to be something new.
+
+    Those that are called so; else the deepest one that the query itself is linked to, if its
+    margin there is one that 95 % of the topic's own exemplars have.
+
+    Args:
+        query: (d,) unit vector.
+        text: of the query, if it was one.
+        known: the labelled exemplars.
+    """
+    if text is not None:
+        wanted = _folded(text)
+        called = [t for t in known.concepts if wanted in {_folded(t), _folded(plain_name(t))}]
+        if called:
+            return tuple(t for t in called if not any(t.startswith(f"{o}/") for o in called))
+    links = list(Linker().link(["query"], query[None], known))
+    if not links:
+        return ()
+    topic = max((link.topic for link in links), key=lambda path: (path.count("/"), path))
+    inside = known.inside(topic)
+    if inside.all():
+        return ()
+    against = Field(known.codes, inside, ~inside)
+    own = np.flatnonzero(inside)
+    usual = np.sort(margins(known.codes[own] * _STEP, against, own))
+    least = usual[(len(usual) + 1) * _MEMBERSHIP // MILLION]
+    return (topic,) if margins(query[None], against)[0] >= least else ()
+
+
+def cut(concept: Concept, recall: int, named: Named | None) -> Cut:
+    """Choose the threshold.
+
+    Args:
+        concept: what is asked for.
+        recall: parts per million, from 1 to a million.
+        named: embeds names of topics; None where nothing can.
+    """
+    alpha = MILLION - recall
+    if alpha == 0:
+        return Cut(-np.inf, "everything", Miss(0, 0, 0, 0))
+    against = concept.field
+    own = np.flatnonzero(concept.inside)
+    if len(own) and enough(len(own), alpha):
+        found = margins(concept.codes[own] * _STEP, against, own)
+        threshold, miss = control([np.array([one]) for one in found], alpha)
+        return Cut(threshold, "exemplars", miss)
+    others = _others(concept)
+    if named is not None and enough(len(others), alpha):
+        vectors = whole(named([plain_name(topic) for topic in others]))
+        units = [
+            _as_new(concept, members, code, len(own))
+            for members, code in zip(others.values(), vectors, strict=True)
+        ]
+        threshold, miss = control(units, alpha, min(_SHIFT, alpha // 2))
+        return Cut(threshold, "topics", miss)
+    return Cut(_APART if concept.outside.any() else _ALONE, "uncalibrated")
+
+
+def _others(concept: Concept) -> dict[str, Mask]:
+    """Return topics that can be asked for as if they were new, and which exemplars are theirs."""
+    shown = int(concept.inside.sum())
+    labels = np.array([label or "" for label in concept.labels])
+    found = {}
+    for topic in sorted(set(labels[concept.outside]) - {""}, key=id_hash):
+        members = (labels == topic) | np.char.startswith(labels, f"{topic}/")
+        if (members & concept.outside).sum() > bool(shown) and not (members & concept.inside).any():
+            found[topic] = members & concept.outside
+    return dict(list(found.items())[:_TOPICS])
+
+
+def _as_new(concept: Concept, members: Mask, code: Whole, shown: int) -> npt.NDArray[np.float64]:
+    """Return the margins of a topic's exemplars to its name and as many exemplars as are shown."""
+    order = sorted(np.flatnonzero(members).tolist(), key=lambda i: id_hash(concept.names[i]))
+    order = order[: max(_MEMBERS, shown + 1)]
+    codes = concept.codes.copy()
+    codes[-1] = code
+    outside = np.append(concept.outside & ~members, False)
+    found = []
+    # Those that are shown are scored by the others of them: one more, so that others are as many.
+    for asked, inside in (
+        (order[: shown + 1], order[: shown + 1] if shown else []),
+        (order[shown + 1 :], order[:shown]),
+    ):
+        mask = np.zeros(len(codes), np.bool_)
+        mask[[*inside, -1]] = True
+        rows = np.array(asked, np.int64)
+        against = Field(codes, mask, outside, concept.field.weight)
+        found.append(margins(codes[rows] * _STEP, against, rows))
+    return np.concatenate(found)
