@@ -11,7 +11,8 @@ import sys
 from forgetnet.cli.compare_command import compare
 from forgetnet.cli.demo_command import demo
 from forgetnet.cli.forget_commands import forget, sweep, verify
-from forgetnet.cli.frame import build
+from forgetnet.cli.frame import build, group
+from forgetnet.cli.geometry_commands import train_head
 from forgetnet.cli.import_command import import_
 from forgetnet.cli.keep_commands import audit, backup, hold, holds, lift, restore, restrict
 from forgetnet.cli.map_command import map_
@@ -49,6 +50,8 @@ app = build(
         "compare": compare,
     }
 )
+
+group(app, "geometry", "Heads that rank what is broader and narrower.", {"train": train_head})
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import typer
 from forgetnet.cli.voice import Voice
 from forgetnet.errors import ForgetNetError
 
-__all__ = ["PROVEN", "REFUSED", "build", "guarded", "root", "sentence_of"]
+__all__ = ["PROVEN", "REFUSED", "build", "group", "guarded", "root", "sentence_of"]
 
 PROVEN = 0
 REFUSED = 1
@@ -26,7 +26,7 @@ _OPTIONS = {"ids": "--id", "k": "-k"}
 _QUOTED = r"""'[^']*'|"[^"]*\""""
 _ARGUMENT = re.compile(
     rf"(?<!\w)(?:{_QUOTED})(?!\w)|\b(?P<name>ids|subject|topic|filter|reason|verify|encoder|key|k|under"
-    rf"|near|weight|metadata|mentions|derived_from|expires_at)=(?P<value>{_QUOTED})?(?![\w(\[{{])"
+    rf"|near|weight|metadata|mentions|derived_from|expires_at|after|taxonomy|coloured)=(?P<value>{_QUOTED})?(?![\w(\[{{])"
 )
 """An argument as the package's errors name it, unless it is part of a quoted name."""
 
@@ -108,3 +108,13 @@ def build(commands: Mapping[str, Callable[..., None]]) -> typer.Typer:
     for name, verb in commands.items():
         app.command(name, short_help=_gist(verb))(guarded(verb))
     return app
+
+
+def group(
+    app: typer.Typer, name: str, about: str, commands: Mapping[str, Callable[..., None]]
+) -> None:
+    """Add commands that are called as ``forgetnet NAME COMMAND``, with a sentence on them."""
+    inner = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    for each, verb in commands.items():
+        inner.command(each, short_help=_gist(verb))(guarded(verb))
+    app.add_typer(inner, name=name, help=about)

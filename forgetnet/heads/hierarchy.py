@@ -1,6 +1,6 @@
 """A public hierarchy as a head learns from it: names, sayings, and who stands under whom.
 
-Plain values; knows nothing of where they come from, of encoders or of vectors.
+Plain values; knows nothing of files, of encoders or of vectors.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from forgetnet.errors import InvalidRecord
 from forgetnet.record import canonical_json
+from forgetnet.taxonomy import Taxonomy
 
 __all__ = ["Hierarchy"]
 
@@ -73,6 +74,17 @@ class Hierarchy:
         told = tuple(glosses.get(id) or names[id] for id in ids)
         parents = tuple(tuple(sorted(each)) for each in above)
         return cls(tuple(names[id] for id in ids), told, parents)
+
+    @classmethod
+    def from_taxonomy(cls, taxonomy: Taxonomy) -> Hierarchy:
+        """Make one of a taxonomy's concepts, in their order.
+
+        Raises:
+            InvalidRecord: a name is empty.
+        """
+        concepts = taxonomy.concepts
+        told = tuple(concept.gloss or concept.name for concept in concepts)
+        return cls(tuple(c.name for c in concepts), told, tuple(c.parents for c in concepts))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -19,6 +19,7 @@ from forgetnet.heads.fit import LorentzMap, fit
 from forgetnet.heads.hierarchy import Hierarchy
 from forgetnet.heads.public import Pins, PublicHead
 from forgetnet.heads.tangents import TangentMap
+from forgetnet.taxonomy import Taxonomy
 
 __all__ = ["train_head"]
 
@@ -27,7 +28,7 @@ _MOST = 1_024
 
 
 def train_head(
-    hierarchy: Hierarchy,
+    source: Hierarchy | Taxonomy,
     encoder: Encoder,
     *,
     dim: int = DIM,
@@ -40,7 +41,7 @@ def train_head(
     """Train a head on a public hierarchy; with 17,000 concepts about 10 s, encoding apart.
 
     Args:
-        hierarchy: public, for what it says can't be forgotten.
+        source: a public hierarchy or taxonomy, for what it says can't be forgotten.
         encoder: whose vectors the head will take.
         dim: numbers of a tangent.
         steps: of training, each on 64 groups of up to 4 siblings.
@@ -58,6 +59,7 @@ def train_head(
     seed = whole_of(seed, "seed", InvalidRecord, least=0)
     if dim > _MOST or not 0.0 < rate < 1.0:
         raise InvalidRecord(f"dim= is at most {_MOST}, and rate= lies between 0 and 1")
+    hierarchy = Hierarchy.from_taxonomy(source) if isinstance(source, Taxonomy) else source
     if vectors is None:
         texts = [*hierarchy.names, *hierarchy.glosses]
         told = encoder.encode(texts, progress=progress)
