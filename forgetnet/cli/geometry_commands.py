@@ -17,7 +17,7 @@ _EVERYDAY = "everyday"
 
 _SOURCE = typer.Argument(
     metavar="PATH",
-    help="A public taxonomy: a file of edges, nested JSON or YAML; or everyday, the one that ships.",
+    help="A public taxonomy: a file of edges, nested JSON or YAML; or everyday, which ships.",
 )
 _OUT = typer.Option("--out", metavar="DIR", help="Folder to write the head into.")
 _WORDNET = typer.Option("--wordnet", help="PATH holds the nouns of WordNet.")
