@@ -6,61 +6,35 @@ comes nowhere else, by which the files and the words in memory are searched for 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, partial
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, multiple, precondition, rule
 
-from forgetnet import Hit, Memory, Receipt, Record, opening, restore, store
+from forgetnet import Hit, Memory, Receipt, Record, restore
 from forgetnet.audit.layout import check_layout
 from forgetnet.forget.keys import derive_salt
-from forgetnet.index import Index, flat, pivots, tiers
-from forgetnet.index.tiers import Rung
+from forgetnet.index import Index
 from forgetnet.shards import leaves, shard_key
-from forgetnet.store import StoreConfig
 from forgetnet.table import Table
-from forgetnet_stores.lance import LanceStore, engine, fold
+from forgetnet_stores.lance import LanceStore
 from forgetnet_stores.lance.catalogue import Manifest
 from tests.contract.kit import bytes_below, strays
 from tests.faults.cuts import PowerCutError, failing
 from tests.property.should import Backup, Mark, Should
+from tests.property.small import SPLIT, leaves_of
 from tests.property.twin import ENCODER, KEY, SUBJECTS, TOPICS, TwinMachine
 
-__all__ = ["CAP", "WholeMachine", "small"]
+__all__ = ["WholeMachine"]
 
-SCAN, SPLIT, CAP = 6, 12, 5
 T = TypeVar("T")
 E = TypeVar("E")
-
-
-@contextlib.contextmanager
-def small() -> Iterator[None]:
-    """Let few records cross all limits: of the index, of leaves, of tails, of large batches."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Index.__init__, "__kwdefaults__", {"scan": SCAN, "split": SPLIT})
-        patch.setattr(tiers, "_FEWEST", 0)
-        patch.setattr(tiers, "DEFAULT", Rung(0.1, 0.5, 1))
-        patch.setattr(pivots, "PIVOTS", 4)
-        patch.setattr(pivots, "_CHUNK", 8)
-        patch.setattr(flat, "_BLOCK", 16)
-        patch.setattr(flat, "_SPARE", 2)
-        patch.setattr(opening, "StoreConfig", partial(StoreConfig, cap=CAP))
-        patch.setattr(engine, "_LARGE", 10)
-        patch.setattr(fold, "_TAIL_BYTES", 12_000)
-        patch.setattr(fold, "_TAIL_FRAMES", 6)
-        # Else the names of all packages are read for every twin.
-        patch.setattr(store, "entry_points", cache(entry_points))
-        yield
 
 
 def table(memory: Memory) -> Table:
@@ -85,14 +59,20 @@ class WholeMachine(TwinMachine):
 
     seen: ClassVar[Counter[str]] = Counter()
     """How often what is meant to happen did, over all histories."""
+    only: ClassVar[str] = ""
+    """The one engine to take; any where there is none."""
 
     @initialize(
         target=TwinMachine.ids,
         kind=st.sampled_from(["lance", "lance", "sealed", "memory"]),
         suppressing=st.booleans(),
         first=st.sampled_from([0, SPLIT - 2, 2 * SPLIT]),
+        cap=st.sampled_from([4, 12, 40]),
     )
-    def begin(self, kind: str, suppressing: bool, first: int):
+    def begin(self, kind: str, suppressing: bool, first: int, cap: int):
+        self.cap = cap
+        leaves_of(cap)
+        kind = self.only or kind
         self.sealed = kind == "sealed"
         self.url = "memory://" if kind == "memory" else str(self.path)
         self.options: dict[str, Any] = {"encryption": "subject"} if self.sealed else {}
@@ -271,9 +251,13 @@ class WholeMachine(TwinMachine):
         chosen = {some[(which + 7 * n) % len(some)] for n in range(most)}
         self.forget(lambda: self.memory.forget(ids=sorted(chosen)), chosen, chosen)
 
-    @precondition(lambda self: hasattr(self, "memory") and self.now.marks)
+    @precondition(lambda self: hasattr(self, "memory") and self.now.live)
     @rule(which=st.integers(0, 99))
     def lift(self, which: int) -> None:
+        if not self.now.marks:
+            self.mark("hold", which % 4, which)
+        if not self.now.marks:  # a crash came first
+            return
         mark = sorted(self.now.marks, key=Mark.order)[which % len(self.now.marks)]
         name = next(
             one.name
@@ -304,10 +288,13 @@ class WholeMachine(TwinMachine):
             then.back_up(where)
             self.backups.append(Backup(made, then))
 
-    @precondition(lambda self: self.on_disk and self.backups)
+    @precondition(lambda self: self.on_disk)
     @rule(which=st.integers(0, 99), stay=st.booleans())
     def restore(self, which: int, stay: bool) -> None:
         """Restore a backup, compare, and perhaps go on with it in place of the memory."""
+        if not self.backups:
+            self.backup("p0")
+            return
         backup = self.backups[which % len(self.backups)]
         should, again = backup.restored(self.now, sealed=self.sealed)
         target = self.path.with_name(self.path.name + "r")
@@ -360,7 +347,8 @@ class WholeMachine(TwinMachine):
         assert not check_layout(self.path)
         salt = derive_salt(KEY)
         counts = Counter(shard_key(salt, r.subject or r.id) for r in self.now.live.values())
-        assert self.torn or sorted(Manifest.load(self.path / "store").leaves) == leaves(counts, CAP)
+        laid = sorted(Manifest.load(self.path / "store").leaves)
+        assert self.torn or laid == leaves(counts, self.cap)
 
     @invariant()
     def equals_twin(self) -> None:
