@@ -8,8 +8,10 @@ vectors, nor of which records a question may see.
 from __future__ import annotations
 
 import contextlib
+import heapq
+import math
 import weakref
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from forgetnet.errors import StoreError, Unsupported
@@ -33,6 +35,10 @@ _LAYOUT = (
 _MISSING = "so there is no search by words; use another build of it, or search by meaning"
 # FTS5 cuts off a word that is longer than 32,768 bytes, maybe within a character.
 _WORD_BYTES = 32_000
+# Words that so many records have are worth a second way to ask.
+_MANY = 4_096
+
+Wanted = Callable[[str], bool]
 
 
 class Words:
@@ -112,16 +118,13 @@ class Words:
         if k < 1:
             return []
         index = self._standing(absent)
-        found: list[tuple[float, str]] = []
-        with contextlib.closing(index.ranked(text)) as ranked:
-            for record_id, score in ranked:
-                # The best come first; what ties with the last one wanted must all be seen.
-                if len(found) >= k and -score > found[-1][0]:
-                    break
-                if (only is None or record_id in only) and record_id not in without:
-                    found.append((-score, record_id))
+
+        def wanted(record_id: str) -> bool:
+            return (only is None or record_id in only) and record_id not in without
+
+        found = index.best(text, k, None if only is None and not without else wanted)
         self._index = index  # only now: one that failed is made anew
-        return [(record_id, -score) for score, record_id in sorted(found)[:k]]
+        return found
 
     def _standing(self, absent: frozenset[str]) -> _Index:
         """Take the index of all live records but those, made now or brought in line."""
@@ -196,25 +199,72 @@ class _Index:
                 self._run("INSERT INTO words(words) VALUES ('optimize')")
             self._dirty = False
 
-    def ranked(self, text: str) -> Generator[tuple[str, float], None, None]:
-        """Iterate over the records that have a word of the text: (id, score), the best first."""
+    def best(self, text: str, k: int, wanted: Wanted | None) -> list[tuple[str, float]]:
+        """Return the k best records that have a word of the text and are wanted."""
         with _told():
-            words = self._rarest(_distinct(text))
-            asked = " OR ".join(f'"{word}"' for word in words)
-            question = "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank"
-            for row, score in self._run(question, (asked,)) if words else ():
-                yield self._ids[row], score
+            words = self._counted(text)
+            common = self._common(words, k)
+            often, rare = (
+                _any(word for _, word in some) for some in (words[:common], words[common:])
+            )
+            if common:
+                # In both questions words are in the same order as in the whole one, but for some
+                # that a record hasn't got and that add 0: so scores have the same bits.
+                asked = (f"({often}) AND ({rare})", f"({rare}) NOT ({often})")
+                found = heapq.nsmallest(k, (hit for q in asked for hit in self._hits(q, wanted)))
+                if len(found) == k and -found[-1][0] > self._most(words[:common]):
+                    return [(record_id, -score) for score, record_id in found]
+            whole = self._hits(_any(word for _, word in words), wanted) if words else ()
+            return [(record_id, -score) for score, record_id in heapq.nsmallest(k, whole)]
 
-    def _rarest(self, words: Sequence[str]) -> Sequence[str]:
-        """Keep the words that count, sorted: in this order their shares of a score are summed."""
-        if len(words) <= TERMS:
-            return words
-        counted = [
-            (count, word)
-            for word in words
-            for (count,) in self._run("SELECT doc FROM counts WHERE term = ?", (word,))
-        ]
-        return sorted(word for _, word in sorted(counted)[:TERMS])
+    def _hits(self, question: str, wanted: Wanted | None) -> Iterator[tuple[float, str]]:
+        for row, rank in self._run(
+            "SELECT rowid, rank FROM words WHERE words MATCH ?", (question,)
+        ):
+            record_id = self._ids[row]
+            if wanted is None or wanted(record_id):
+                yield rank, record_id
+
+    def _counted(self, text: str) -> list[tuple[int, str]]:
+        """Return the words that count, with how many records have each: the commonest first.
+
+        In this order their shares of a score are summed.
+        """
+        question = "SELECT doc FROM counts WHERE term = ?"
+        found = ((n, word) for word in _distinct(text) for (n,) in self._run(question, (word,)))
+        return sorted(found)[:TERMS][::-1]
+
+    def _common(self, words: Sequence[tuple[int, str]], k: int) -> int:
+        """Return how many words are so common that records without the others seem to be no hits.
+
+        It is a guess: a record with the k-th best word may not be said to score as that word does.
+        """
+        seen = 0
+        for n, _ in reversed(words):
+            seen += n
+            if seen >= k:
+                reached = self._weight(n)
+                break
+        else:
+            return 0
+        common = 0
+        while self._most(words[: common + 1]) < reached:
+            common += 1
+        return common if sum(n for n, _ in words[:common]) >= _MANY else 0
+
+    def _weight(self, n: int) -> float:
+        """Weigh a word that n records have, as FTS5 does."""
+        weight = math.log((len(self._rows) - n + 0.5) / (n + 0.5))
+        return weight if weight > 0.0 else 1e-6
+
+    def _most(self, words: Sequence[tuple[int, str]]) -> float:
+        """Return what a record scores at most by these words: each gives less than k1 + 1."""
+        return sum(2.2 * self._weight(n) for n, _ in words) * (1.0 + 1e-9)
+
+
+def _any(words: Iterable[str]) -> str:
+    """Ask for records with any of some words."""
+    return " OR ".join(f'"{word}"' for word in words)
 
 
 def _distinct(text: str) -> list[str]:

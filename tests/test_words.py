@@ -293,3 +293,62 @@ def test_a_python_without_fts5_is_told_so(monkeypatch):
         asked(words, "tea")
     words.add([Record("more", id="b")])
     assert not words.stands
+
+
+def zipf(rng: random.Random, n: int) -> str:
+    """Draw words of which few are in nearly every text."""
+    return " ".join(f"w{min(int(rng.paretovariate(0.6)), 60)}" for _ in range(n))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 9_999), n=st.integers(1, 250), k=st.integers(1, 12), gone=st.integers(0, 99)
+)
+def test_whoever_passes_over_common_words_finds_the_same_bits(seed, n, k, gone):
+    rng = random.Random(seed)
+    words, live = words_of({f"{i:03}": zipf(rng, rng.randint(0, 12)) for i in range(n)})
+    asked(words, "w1")
+    some = [live.pop(f"{i:03}") for i in range(min(gone, n - 1))]
+    words.remove(some)
+    only = None if seed % 3 else {i for i in live if rng.random() < 0.5}
+    for question in [zipf(rng, rng.randint(1, 6)) for _ in range(4)]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "_MANY", math.inf)
+            whole = words.search(question, k, only=only)
+            patch.setattr(module, "_MANY", 0)
+            assert words.search(question, k, only=only) == whole
+            assert Words(live).search(question, k, only=only) == whole
+            for cut in range(1, 5):  # also by a guess that is wrong
+                guess = lambda _self, said, _k, cut=cut: max(0, min(cut, len(said) - 1))  # noqa: E731 # short
+                patch.setattr(module._Index, "_common", guess)
+                assert words.search(question, k, only=only) == whole
+
+
+def test_common_words_are_passed_over_where_rare_ones_decide(monkeypatch):
+    monkeypatch.setattr(module, "_MANY", 100)
+    rng = random.Random(0)
+    words, _ = words_of({f"{i:03}": f"{zipf(rng, 9)} x{i % 20}" for i in range(400)})
+    asked(words, "w1")
+    index, looked = words._index, []
+    monkeypatch.setattr(
+        index, "_hits", lambda q, wanted, real=index._hits: looked.append(q) or real(q, wanted)
+    )
+    assert len(words.search("w1 w2 x7", 5)) == 5
+    assert not any(
+        q.startswith('"') for q in looked
+    )  # no record was scored for a common word alone
+    looked.clear()
+    assert len(words.search("w1 w2 x7", 50)) == 50  # more than have the rare one
+    assert looked[-1].startswith('"')
+
+
+def test_the_weight_of_a_word_is_what_sqlite_makes_of_it():
+    texts = {str(i): " ".join(f"w{j}" for j in range(1, 9) if i % j == 0) for i in range(24)}
+    words, _ = words_of(texts)
+    (best, score), *_ = asked(words, "w8")
+    index = words._index
+    n = sum("w8" in text.split() for text in texts.values())
+    length = len(texts[best].split()) / (sum(len(t.split()) for t in texts.values()) / 24)
+    share = 2.2 / (1.0 + 1.2 * (0.25 + 0.75 * length))
+    assert score == pytest.approx(index._weight(n) * share, rel=1e-12)
+    assert score < index._most([(n, "w8")])
