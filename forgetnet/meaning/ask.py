@@ -73,7 +73,7 @@ class Found:
         margins: theirs.
         sure: ids that are in whatever their margin: filed under the topics, or marked.
         never: ids that aren't: marked as something else.
-        topics: what the query was taken to mean.
+        concept: what was asked for, as exemplars.
         cut: the threshold.
     """
 
@@ -81,7 +81,7 @@ class Found:
     margins: Doubles = field(repr=False)
     sure: frozenset[str] = field(repr=False)
     never: frozenset[str] = field(repr=False)
-    topics: tuple[str, ...] = field(repr=False)
+    concept: Concept = field(repr=False)
     cut: Cut
 
     @property
@@ -144,7 +144,7 @@ def look(store: Store, seen: Seen, asked: Asked, named: Named | None) -> Found:
         values[order],
         frozenset({*filed, *asked.like} - set(asked.unlike)),
         frozenset(asked.unlike),
-        topics,
+        concept,
         cut(concept, asked.recall, named),
     )
 

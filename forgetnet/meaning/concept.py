@@ -28,7 +28,7 @@ Named = Callable[[Sequence[str]], Floats]
 
 _STEP = np.float32(2.0**-11)
 _NEW_WEIGHT = 0.5  # chosen on the training parts of CLINC150 and Banking77, among 0, 0.5 and 1
-_SHIFT = 20_000  # parts per million: concepts asked for differ from those calibrated on
+_SHIFT = 20_000  # parts per million: what is asked for is seldom quite like what is labelled
 _MEMBERSHIP = 50_000
 _TOPICS, _MEMBERS = 200, 64  # more than these would cost time and tell little
 _APART, _ALONE = 0.0, 0.3  # nearer to it than to all else; a cosine that most of a topic reach
@@ -129,11 +129,12 @@ def cut(concept: Concept, recall: int, named: Named | None) -> Cut:
     alpha = MILLION - recall
     if alpha == 0:
         return Cut(-np.inf, "everything", Miss(0, 0, 0, 0))
+    shift = min(_SHIFT, alpha // 2)
     against = concept.field
     own = np.flatnonzero(concept.inside)
     if len(own) and enough(len(own), alpha):
         found = margins(concept.codes[own] * _STEP, against, own)
-        threshold, miss = control([np.array([one]) for one in found], alpha)
+        threshold, miss = control([np.array([one]) for one in found], alpha, shift)
         return Cut(threshold, "exemplars", miss)
     others = _others(concept)
     if named is not None and enough(len(others), alpha):
@@ -142,7 +143,7 @@ def cut(concept: Concept, recall: int, named: Named | None) -> Cut:
             _as_new(concept, members, code, len(own))
             for members, code in zip(others.values(), vectors, strict=True)
         ]
-        threshold, miss = control(units, alpha, min(_SHIFT, alpha // 2))
+        threshold, miss = control(units, alpha, shift)
         return Cut(threshold, "topics", miss)
     return Cut(_APART if concept.outside.any() else _ALONE, "uncalibrated")
 

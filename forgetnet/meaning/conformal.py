@@ -32,8 +32,9 @@ class Miss:
     """What share of what is meant a scope leaves out, in parts per million.
 
     Attributes:
-        estimate: (misses + 1) / (n + 1), the bound of conformal risk control.
-        low, high: an interval of 95 %; see :func:`control`.
+        estimate: (misses + 1) / (n + 1), the bound of conformal risk control, and the margin on
+            top of it; never more than what was asked for.
+        low, high: an interval of 95 %, its end with the margin; see :func:`control`.
         units: n, how many exemplars or topics it was estimated on.
     """
 
@@ -64,8 +65,8 @@ def control(units: Sequence[Doubles], alpha: int, shift: int = 0) -> tuple[float
     Args:
         units: the margins of each unit, at least one; ``enough`` of them.
         alpha: parts per million.
-        shift: parts per million that the mean loss of the units stays below alpha as well, where
-            the one that is asked about may not be exchangeable with them.
+        shift: the margin, in parts per million: the mean loss of the units stays below alpha by as
+            much, since what is asked about may not be quite exchangeable with them.
 
     Returns:
         A threshold, of which margins that are equal or larger are in, and the miss rate.
@@ -89,9 +90,9 @@ def control(units: Sequence[Doubles], alpha: int, shift: int = 0) -> tuple[float
         at = [math.floor((1 - LEVEL) / 2 * (count + 1)), math.ceil((1 + LEVEL) / 2 * (count + 1))]
         low = float(rates[at[0] - 1]) if at[0] >= 1 else 0.0
         high = float(rates[at[1] - 1]) if at[1] <= count else 1.0
-    estimate = (total + 1.0) / (count + 1)
-    told = [round(share * MILLION) for share in (estimate, low, high)]
-    return threshold, Miss(told[0], told[1], max(told[2], told[0]), count)
+    estimate = min(round((total + 1.0) / (count + 1) * MILLION) + shift, alpha)
+    upper = min(round(high * MILLION) + shift, MILLION)
+    return threshold, Miss(estimate, round(low * MILLION), max(upper, estimate), count)
 
 
 def clopper_pearson(hits: int, trials: int) -> tuple[float, float]:

@@ -72,7 +72,12 @@ def _best_mean(scores: Whole, columns: Ints) -> Doubles:
     if not k:
         return np.full(len(scores), -np.inf)
     part = scores[:, columns]
-    best = np.partition(part, part.shape[1] - k, axis=1)[:, -k:].astype(np.float64)
+    across = np.arange(len(part))
+    best = np.empty((len(part), k), np.float64)
+    for i in range(k):  # several times as quick as a partition, for so few
+        at = part.argmax(axis=1)
+        best[:, i] = part[across, at]
+        part[across, at] = -np.inf
     finite = np.isfinite(best)
     count = finite.sum(axis=1)
     total = np.where(finite, best, 0.0).sum(axis=1)  # whole numbers: exact in any order

@@ -43,11 +43,12 @@ class Ranked(NamedTuple):
     print: str
 
 
-class Opening(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Opening:
     """What was asked, and the salt of the commitment to it: personal data."""
 
-    query: str
-    salt: bytes
+    query: str = field(repr=False)
+    salt: bytes = field(repr=False)
 
     @classmethod
     def draw(cls, query: str) -> Opening:

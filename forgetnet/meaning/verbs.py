@@ -156,7 +156,7 @@ class Scopes(Forgets):
             seen.restricted,
             seen.expired,
             opening.commitment,
-            topics=found.topics,
+            topics=found.concept.topics,
             opening=opening,
             _home=self,
         )
