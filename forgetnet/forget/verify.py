@@ -190,12 +190,8 @@ class Look:
             self.traces = self.traces.learn(findings.keys)
 
     def _finding(self, record_id: str, vector: Floats) -> Query | None:
-        """Return the query by a record's own vector that finds it, or only its equals.
-
-        As searches are served first: among many records that may miss one, which isn't forgotten
-        any less for it.
-        """
-        for target in (None, 1.0):
+        """Return the query by a record's own vector that finds it, or only its equals."""
+        for target in (None, 1.0):  # what is served may miss one of many, which goes all the same
             query = Query(vector, _NEAREST, recall_target=target)
             hits = self.store.search(query)
             equal = len(hits) == _NEAREST and hits[0][1] == hits[-1][1]
