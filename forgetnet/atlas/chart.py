@@ -70,7 +70,7 @@ class Chart:
         drawn: (m, 2) keyed hashes of the ids.
         point: where each record lies, (m,).
         goes: whether each would go, (m,).
-        subjects: those that have a colour, each with its count.
+        subjects: by colour, with their counts; one without records has no name.
         others: how many subjects have none, and how many records they have.
         nobodys: records without a subject.
         focus: number of the topic in the middle.
@@ -162,7 +162,7 @@ def _coloured(
     number = {name: i for i, name in enumerate(chosen)}
     colour = np.array([number.get(record.subject, COLOURS) for record in records], np.uint8)
     rest = [counts[name] for name in counts if name not in number]
-    subjects = [(name or "", counts[name]) for name in chosen if counts[name]]
+    subjects = [(name or "" if counts[name] else "", counts[name]) for name in chosen]
     return subjects, (len(rest), sum(rest)), nobodys, colour
 
 

@@ -59,7 +59,7 @@ def counts_of(number: int, noun: str) -> str:
 def headline(chart: Chart, *, after: bool) -> tuple[str, str]:
     """Say what is drawn, and what would go."""
     named = int(np.count_nonzero(chart.own[1:]))
-    people = len(chart.subjects) + chart.others[0]
+    people = sum(count > 0 for _, count in chart.subjects) + chart.others[0]
     title = f"{counts_of(len(chart), 'record')} under {counts_of(named, 'topic')}"
     if not len(chart):
         title = "Nothing is stored here"
@@ -230,7 +230,7 @@ def _circles(place: Complexes) -> tuple[Complexes, Doubles]:
 def _legend(chart: Chart, x: float, y: float, room: float) -> tuple[list[Shape], float]:
     """Write whose colour is whose, in as many rows as it takes; return the last one's height."""
     coloured = enumerate(chart.subjects)
-    entries = [(f"s{i}", counted(name, count, 22)) for i, (name, count) in coloured]
+    entries = [(f"s{i}", counted(name, count, 22)) for i, (name, count) in coloured if count]
     rest = [f"{counts_of(chart.others[0], 'other')}, {chart.others[1]:,}"] * bool(chart.others[0])
     rest += [f"nobody's, {chart.nobodys:,}"] * bool(chart.nobodys)
     entries += [(f"s{COLOURS}", "; ".join(rest))] if rest else []

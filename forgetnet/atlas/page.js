@@ -266,7 +266,7 @@
     const [others, theirs] = data.others;
     if (others) rows.push(["grey", others === 1 ? "one more" : `${others.toLocaleString("en")} more`, theirs]);
     if (data.nobodys) rows.push(["grey", "nobody's", data.nobodys]);
-    for (const [ink, name, count] of rows) {
+    for (const [ink, name, count] of rows.filter((row) => row[2])) {
       const item = document.createElement("li"), dot = document.createElement("i");
       const said = document.createElement("span"), n = document.createElement("span");
       dot.style.background = `var(--${ink})`;

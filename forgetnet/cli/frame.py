@@ -22,11 +22,11 @@ __all__ = ["PROVEN", "REFUSED", "build", "group", "guarded", "root", "sentence_o
 PROVEN = 0
 REFUSED = 1
 
-_OPTIONS = {"ids": "--id", "k": "-k"}
+_OPTIONS = {"ids": "--id", "k": "-k", "topics": "--topic"}
 _QUOTED = r"""'[^']*'|"[^"]*\""""
 _ARGUMENT = re.compile(
     rf"(?<!\w)(?:{_QUOTED})(?!\w)|\b(?P<name>ids|subject|topic|filter|reason|verify|encoder|key|k|under"
-    rf"|near|weight|metadata|mentions|derived_from|expires_at|after|taxonomy|coloured)=(?P<value>{_QUOTED})?(?![\w(\[{{])"
+    rf"|near|weight|recall|topics|like|unlike|metadata|mentions|derived_from|expires_at|after|taxonomy|coloured)=(?P<value>{_QUOTED})?(?![\w(\[{{])"
 )
 """An argument as the package's errors name it, unless it is part of a quoted name."""
 
