@@ -96,6 +96,7 @@ _UNIT = 2.0**-24
 _MARGIN = 24 * _UNIT  # of a float32 product: 22 units of rounding at most, see above
 _STORED = 4 * _UNIT  # of a float64 product: the place's own rounding is 2 units at most
 _BAND = 44 * _UNIT  # within which float32 may stand on the wrong side of float64's answer
+_WIDEST = np.float32(2.0 * _BAND * _COSH[-1])  # no place has a wider one
 
 _DOMAIN = b"forgetnet place 1"
 _DRAWS = 4  # 16-bit numbers summed per coordinate: a bell, near enough to the normal one
@@ -201,18 +202,18 @@ def subtree_mask(points: Floats, path: Path, salt: bytes) -> npt.NDArray[np.bool
     """
     assert_path(path)
     rows = _rows(points)
-    same = _same_bytes(rows, place(path, salt)[None])
     if len(path) == MAX_DEPTH:
-        return same
+        return _same_bytes(rows, place(path, salt)[None])
     query = _normal(len(path), _axes([path], salt)[:, 0], _STORED)
     with np.errstate(over="ignore", invalid="ignore"):  # a damaged place may hold anything
-        scores = rows @ query.astype(np.float32)
-        band = np.float32(_BAND) * np.abs(rows[:, 0])
-        inside = scores > band
-        near = np.flatnonzero(np.abs(scores) <= band)
+        scores = np.einsum("ij,j->i", rows, query.astype(np.float32))  # quicker than BLAS on 17
+        inside = scores > -_WIDEST  # all that may be inside; few, so that the rest costs nothing
+        some = np.flatnonzero(inside)
+        band = np.float32(_BAND) * np.abs(rows[some, 0])
+        inside[some] = scores[some] > band
+        near = some[np.abs(scores[some]) <= band]
         inside[near] = _dot(rows[near].T.astype(np.float64), query[:, None]) > 0.0
-    decided: npt.NDArray[np.bool_] = inside | same
-    return decided
+    return inside
 
 
 def is_intact(place_bytes: bytes, path: Path, salt: bytes) -> bool:
