@@ -31,6 +31,10 @@ _MANIFEST = "backup.json"
 _LEFT_OUT = {"store/lock", "store/pulse", "store/reserve", "store/keys"}
 _TOPS = PARTS - {"journal", "backups"}
 _CHUNK = 1 << 20
+# What reading an archive raises where its bytes are no archive.
+_BROKEN = (
+    OSError, tarfile.TarError, ValueError, KeyError, TypeError, AttributeError, RecursionError
+)  # fmt: skip
 
 Step = Callable[[int], None]
 
@@ -145,7 +149,8 @@ def read_archive(path: Path) -> Archive:
             body = json.loads(b"" if member is None else member.read())
         found, facts, hashes = body["format"], body["facts"], body["files"]
         sound = found == FORMAT and isinstance(facts, dict) and all(map(_is_safe, hashes.keys()))
-    except (OSError, tarfile.TarError, ValueError, KeyError, TypeError, AttributeError) as error:
+        sound = sound and all(isinstance(one, str) for one in hashes.values())
+    except _BROKEN as error:
         raise StoreCorrupt(f"{path} is not a whole backup of a memory; name another") from error
     if not sound:
         raise StoreCorrupt(

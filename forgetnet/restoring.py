@@ -135,7 +135,7 @@ def _since(archive: Archive, places: Sequence[Path]) -> set[str]:
         StoreError: no place tells of the memory's tombstones.
     """
     seen = archive.facts.get("seen")
-    if not isinstance(seen, dict) or not seen or not all(type(n) is int for n in seen.values()):
+    if not isinstance(seen, dict) or not seen or not _is_told(archive.facts, seen):
         raise StoreCorrupt(f"{archive.path} doesn't say what was forgotten before it; name another")
     found: dict[str, list[str]] = {}
     for place in places:
@@ -151,6 +151,18 @@ def _since(archive: Archive, places: Sequence[Path]) -> set[str]:
                 "or name where it is with tombstones="
             )
     return {one for name, hashes in found.items() for one in hashes[seen.get(name, 0) :]}
+
+
+def _is_told(facts: Mapping[str, Any], seen: Mapping[str, Any]) -> bool:
+    """Tell whether an archive's facts are of the kinds that they should be."""
+    keys, places = facts.get("keys", ""), facts.get("places", [])
+    return (
+        all(type(n) is int for n in (facts.get("records"), *seen.values()))
+        and isinstance(keys, str)
+        and bool(keys or not facts.get("sealed"))
+        and isinstance(places, list)
+        and all(isinstance(place, str) for place in places)
+    )
 
 
 def _opened(folder: Path, options: Mapping[str, Any]) -> Memory | ForgetNet:
@@ -169,7 +181,7 @@ def _bring_keys(archive: Archive, folder: Path, places: Sequence[Path]) -> None:
     """
     if not archive.facts.get("sealed"):
         return
-    name = Path(str(archive.facts["keys"])).name
+    name = Path(archive.facts["keys"]).name
     found = next((place / name for place in places if (place / name).exists()), None)
     if found is None:
         raise StoreError(
@@ -181,11 +193,11 @@ def _bring_keys(archive: Archive, folder: Path, places: Sequence[Path]) -> None:
 
 
 def _tidy(archive: Archive, folder: Path, office: Office) -> int:
-    """Purge the rows whose keys are gone; return how many there were."""
-    if not archive.facts.get("sealed"):
-        return 0
-    (folder / "store" / "restoring").unlink()
-    lost = int(archive.facts["records"]) - office.store.count()
+    """Purge what was deleted before the backup, and the rows whose keys are gone; count these."""
+    lost = 0
+    if archive.facts.get("sealed"):
+        (folder / "store" / "restoring").unlink()
+        lost = archive.facts["records"] - office.store.count()
     office.store.purge()
     return lost
 

@@ -234,3 +234,41 @@ def test_a_restore_says_nothing_was_restored_only_if_so(tmp_path, monkeypatch):
         with pytest.raises(StoreError, match="nothing was restored"):
             restore(backup, tmp_path / "other", **OPTIONS)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_restore_leaves_no_byte_of_what_had_only_been_deleted(tmp_path):
+    with filled(tmp_path / "kb") as memory:
+        memory.delete("id-0")
+        backup = memory.backup(tmp_path / "p")
+        wanted = memory.digest()
+    assert b"id-0" in backup.read_bytes()
+    assert restore(backup, tmp_path / "back", **OPTIONS).receipt is None
+    assert holding(tmp_path / "back", "id-0") == []
+    with open_(tmp_path / "back") as back:
+        assert back.digest() == wanted
+        assert back.residue(ids="id-0").clean
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"records": "8"}, {"places": "/"}, {"places": [1]}, {"sealed": True, "keys": ""},
+     {"sealed": True, "keys": 3}, {"seen": []}, {"seen": {}}, {"seen": {"0" * 16: "1"}}],
+)  # fmt: skip
+def test_a_backup_whose_facts_make_no_sense_is_refused(tmp_path, facts):
+    with filled(tmp_path / "kb") as memory:
+        backup = memory.backup(tmp_path / "p")
+    with tarfile.open(backup) as tar:
+        told = json.load(tar.extractfile("backup.json"))["facts"]
+    with pytest.raises(StoreCorrupt):
+        restore(rewritten(backup, {"facts": told | facts}), tmp_path / "back", **OPTIONS)
+    assert not (tmp_path / "back").exists()
+
+
+def test_an_archive_of_nothing_but_brackets_is_refused(tmp_path):
+    data = b"[" * 200_000
+    with tarfile.open(tmp_path / "bad.forgetnet.tar", "w") as tar:
+        entry = tarfile.TarInfo("backup.json")
+        entry.size = len(data)
+        tar.addfile(entry, io.BytesIO(data))
+    with pytest.raises(StoreCorrupt, match="not a whole backup"):
+        restore(tmp_path / "bad.forgetnet.tar", tmp_path / "back", **OPTIONS)
