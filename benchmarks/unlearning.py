@@ -34,12 +34,13 @@ PACKAGES = ("numpy", "torch", "transformers", "scikit-learn")
 
 @dataclass(frozen=True)
 class Part:
-    """One table: a setting with a request; at most so many seeds; retrained references."""
+    """One table: a setting with a request; at most so many seeds; retrained references; who."""
 
     name: str
     request: str
     seeds: int = 5
     references: int = 2
+    methods: tuple[str, ...] | None = None
 
     @property
     def title(self) -> str:
@@ -47,6 +48,16 @@ class Part:
         return f"{self.name}-{self.request}"
 
 
+CURVED = (
+    "memory",
+    "alignment_calibration",
+    "ideal_push",
+    "simnpo",
+    "scrub",
+    "gradient_ascent",
+    "fine_tune",
+)
+"""Who takes part where every step costs twice as much as elsewhere."""
 PARTS = {
     part.title: part
     for part in (
@@ -59,7 +70,7 @@ PARTS = {
         Part("adult", "random"),
         Part("mnist", "class"),
         Part("clinc150", "topic"),
-        Part("clinc150-lorentz", "topic"),
+        Part("clinc150-lorentz", "topic", methods=CURVED),
         Part("tofu", "forget01", references=1),
         Part("tofu", "forget05", references=1),
         Part("tofu", "forget10", references=1),
@@ -75,7 +86,13 @@ def compared(part: Part, data: Path | None, seeds: int) -> Comparison | None:
         return None
     setting = setting_of(part.name, part.request, data)
     count = min(seeds, part.seeds)
-    return run(setting, seeds=range(count), references=part.references, progress=tell)
+    return run(
+        setting,
+        seeds=range(count),
+        references=part.references,
+        methods=part.methods,
+        progress=tell,
+    )
 
 
 def known(part: Part, folder: Path) -> Comparison | None:

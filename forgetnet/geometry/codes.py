@@ -207,7 +207,7 @@ def subtree_mask(points: Floats, path: Path, salt: bytes) -> npt.NDArray[np.bool
     query = _normal(len(path), _axes([path], salt)[:, 0], _STORED)
     with np.errstate(over="ignore", invalid="ignore"):  # a damaged place may hold anything
         scores = np.einsum("ij,j->i", rows, query.astype(np.float32))  # quicker than BLAS on 17
-        inside: npt.NDArray[np.bool_] = scores > -_WIDEST  # all that may be inside; few, so that the rest costs nothing
+        inside: npt.NDArray[np.bool_] = scores > -_WIDEST  # all that may be
         some = np.flatnonzero(inside)
         band = np.float32(_BAND) * np.abs(rows[some, 0])
         inside[some] = scores[some] > band
