@@ -18,6 +18,7 @@ from forgetnet.cli.keep_commands import audit, backup, hold, holds, lift, restor
 from forgetnet.cli.map_command import map_
 from forgetnet.cli.model_commands import predict, train
 from forgetnet.cli.read_commands import export, get, search, stats
+from forgetnet.cli.topic_commands import link_topics, list_topics, move_topic
 from forgetnet.cli.write_commands import add, delete, purge, update
 
 __all__ = ["app", "main"]
@@ -52,6 +53,12 @@ app = build(
 )
 
 group(app, "geometry", "Heads that rank what is broader and narrower.", {"train": train_head})
+group(
+    app,
+    "topic",
+    "How records are filed.",
+    {"list": list_topics, "move": move_topic, "link": link_topics},
+)
 
 
 def main() -> None:

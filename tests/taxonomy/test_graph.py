@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from forgetnet import InvalidRecord
 from forgetnet.geometry import codes
-from forgetnet.taxonomy import Concept, Taxonomy, above, renamed
+from forgetnet.taxonomy import Change, Concept, Taxonomy, above, renamed
 
 SALT = bytes(range(32))
 NAMES = st.sampled_from(["a", "b", "c", "Ü", "x y", "0", "a" * 40])
@@ -66,36 +66,68 @@ def test_in_a_graph_every_way_from_the_top_is_a_path_and_closures_turn_round(see
     number = {old: new for new, old in enumerate(shuffled)}
     turned = Taxonomy(
         tuple(
-            told.concepts[i]._replace(parents=tuple(number[p] for p in told.concepts[i].parents))
+            told.concepts[i]._replace(
+                parents=tuple(number[p] for p in reversed(told.concepts[i].parents))
+            )
             for i in shuffled
         )
     )
     assert turned.digest() == told.digest() and turned.topics() == told.topics()
 
 
+def change_of(tree: Taxonomy, data: st.DataObject) -> tuple[Change | None, bool]:
+    """Draw a change of a tree, and tell whether it must be refused."""
+    topics = tree.topics()
+    concept, other = data.draw(st.sampled_from(topics)), data.draw(st.sampled_from(topics))
+    head, name = concept.rpartition("/")[0], data.draw(NAMES)
+    kind = data.draw(st.sampled_from(["rename", "move", "top", "merge", "add"]))
+    calls = {
+        "rename": lambda: tree.rename(concept, name),
+        "move": lambda: tree.move(concept, other),
+        "top": lambda: tree.move(concept, None),
+        "merge": lambda: tree.merge(concept, other),
+        "add": lambda: tree.add(name, concept),
+    }
+    here = concept.rpartition("/")[2]
+    lands = {
+        "rename": f"{head}/{name}".lstrip("/"), "move": f"{other}/{here}", "top": here,
+        "add": f"{concept}/{name}",
+    }  # fmt: skip
+    refused = kind in {"move", "merge"} and is_under(other, concept)
+    if kind != "merge":
+        refused |= lands[kind] in topics and (kind == "add" or lands[kind] != concept)
+    try:
+        return calls[kind](), refused
+    except InvalidRecord:
+        return None, refused
+
+
 @given(TREES, st.data())
 def test_a_changed_tree_is_the_one_that_was_written_so_from_the_start(paths, data):
     tree = Taxonomy.of(paths)
-    concept = data.draw(st.sampled_from(tree.topics()))
-    kind = data.draw(st.sampled_from(["rename", "move", "merge", "add"]))
-    try:
-        if kind == "rename":
-            change = tree.rename(concept, data.draw(NAMES))
-        elif kind == "move":
-            change = tree.move(concept, data.draw(st.sampled_from([*tree.topics(), None])))
-        elif kind == "merge":
-            change = tree.merge(concept, data.draw(st.sampled_from(tree.topics())))
-        else:
-            change = tree.add(data.draw(NAMES), concept)
-    except InvalidRecord:
+    change, refused = change_of(tree, data)
+    assert refused == (change is None)
+    if change is None:
         return
     wanted = {change.moved.get(path, path) for path in tree.topics()}
-    if kind == "add":
+    if len(change.taxonomy) > len(tree):  # one was added
         wanted |= set(change.taxonomy.topics())
     assert change.taxonomy.digest() == Taxonomy.of(wanted).digest()
     assert all(renamed(path, change.moved) == new for path, new in change.moved.items())
     assert all(old != new for old, new in change.moved.items())
     assert tree.digest() == Taxonomy.of(paths).digest()  # the old one is as it was
+
+
+def test_merging_joins_what_would_lie_side_by_side_and_what_else_it_lay_under():
+    change = Taxonomy.of(["a/x/1/p", "a/x/2", "b/x/1/q", "b/y"]).merge("a", "b")
+    assert change.taxonomy.topics() == (
+        "b", "b/x", "b/x/1", "b/x/1/p", "b/x/1/q", "b/x/2", "b/y",
+    )  # fmt: skip
+    names = [("a", ()), ("b", ()), ("w", ()), ("x", (0, 2)), ("x", (1,)), ("z", (3,))]
+    told = Taxonomy(tuple(Concept(name, parents) for name, parents in names))
+    change = told.merge("a", "b")
+    assert change.taxonomy.topics() == ("b", "b/x", "b/x/z", "w", "w/x", "w/x/z")
+    assert change.moved == {"a": "b", "a/x": "b/x", "a/x/z": "b/x/z"}
 
 
 @settings(max_examples=200)
