@@ -333,12 +333,12 @@ class Painter {
     return wide;
   }
 
-  // The topic nearest the middle.
-  middle() {
+  // The topic nearest the middle, from number `first` on and at least `from` away.
+  middle(first = 0, from = 0) {
     let best = 0, least = Infinity;
-    for (let i = 0; i < this.world.n; i++) {
+    for (let i = first; i < this.world.n; i++) {
       const away = this.x[i] ** 2 + this.y[i] ** 2;
-      if (away < least) { least = away; best = i; }
+      if (away < least && away >= from * from) { least = away; best = i; }
     }
     return best;
   }

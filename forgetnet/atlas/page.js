@@ -113,6 +113,12 @@
     }
   }
 
+  // Nearer to what is picked, or to the topic that is nearest and not yet in the middle.
+  function ahead() {
+    const to = chosen || painters[0].middle(1, .1);
+    if (to) fly(Disk.between(focus, [world.x[to], world.y[to]], .4));
+  }
+
   function push(x, y) {
     flight = null;
     look(...Disk.move(x, y, ...focus));
@@ -196,8 +202,8 @@
     const act = {
       ArrowLeft: () => push(-.12, 0), ArrowRight: () => push(.12, 0),
       ArrowUp: () => push(0, .12), ArrowDown: () => push(0, -.12),
-      "+": () => near(1), "=": () => near(1), "-": () => near(-1),
-      Enter: () => choose(painters[0].middle()), Home: () => fly([0, 0]),
+      "+": ahead, "=": ahead, "-": () => near(-1),
+      Enter: () => choose(painters[0].middle(1)), Home: () => fly([0, 0]),
     }[event.key];
     if (act && !event.ctrlKey && !event.metaKey && !event.altKey) { event.preventDefault(); act(); }
   });
@@ -207,7 +213,7 @@
     if (event.key === "Escape") { if (typing) { $("search").value = ""; find(); } $("now").focus(); choose(0); }
   });
   $("home").onclick = () => fly([0, 0]);
-  $("nearer").onclick = () => { if (chosen) fly(Disk.between(focus, [world.x[chosen], world.y[chosen]], .5)); else near(1); };
+  $("nearer").onclick = ahead;
   $("farther").onclick = () => near(-1.5);
   $("centre").onclick = () => choose(chosen, { move: true });
   $("up").onclick = () => choose(world.parent[chosen], { move: true });
@@ -229,16 +235,18 @@
 
   // -- search
 
+  let keys = null; // paths as they are shown, and as they are, in small letters; made when first needed
+
   function find() {
     const asked = $("search").value.trim().toLocaleLowerCase(), list = $("found");
     list.replaceChildren();
     if (!asked) return;
+    keys ??= world.name.map((_, i) => `${shown(pathOf(i), 400)}\n${pathOf(i)}`.toLocaleLowerCase());
     for (const i of world.ranked) {
       if (list.childElementCount >= 30) break;
-      const path = pathOf(i);
-      if (!path.toLocaleLowerCase().includes(asked)) continue;
+      if (!keys[i].includes(asked)) continue;
       const button = document.createElement("button"), name = document.createElement("span"), count = document.createElement("span");
-      name.textContent = shown(path, 200); count.textContent = world.total[i].toLocaleString("en");
+      name.textContent = shown(pathOf(i), 200); count.textContent = world.total[i].toLocaleString("en");
       button.type = "button";
       button.append(name, count);
       button.onclick = () => choose(i, { move: true });
