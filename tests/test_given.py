@@ -65,7 +65,7 @@ USUAL: dict[str, dict[str, Any]] = {
     "import_": {"path": "in.jsonl"},
 }
 """What a verb is called with besides the odd value; ``a`` stands for all else that it needs."""
-SCOPES = ("ids", "subject", "filter", "topic")
+SCOPES = ("ids", "subject", "filter", "topic", "scope")
 
 
 def parameters(verb: str) -> list[inspect.Parameter]:

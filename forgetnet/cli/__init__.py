@@ -18,6 +18,7 @@ from forgetnet.cli.keep_commands import audit, backup, hold, holds, lift, restor
 from forgetnet.cli.map_command import map_
 from forgetnet.cli.model_commands import predict, train
 from forgetnet.cli.read_commands import export, get, search, stats
+from forgetnet.cli.scope_command import scope
 from forgetnet.cli.topic_commands import link_topics, list_topics, move_topic
 from forgetnet.cli.write_commands import add, delete, purge, update
 
@@ -32,6 +33,7 @@ app = build(
         "get": get,
         "update": update,
         "delete": delete,
+        "scope": scope,
         "forget": forget,
         "verify": verify,
         "sweep": sweep,

@@ -22,14 +22,15 @@ from forgetnet.cli.session import (
 )
 from forgetnet.cli.turns import until_interrupted
 from forgetnet.cli.voice import Voice
-from forgetnet.errors import ForgetNetError, ReceiptInvalid, StoreLocked
+from forgetnet.errors import ForgetNetError, InvalidScope, ReceiptInvalid, StoreLocked
 
 if TYPE_CHECKING:
     from forgetnet.forget.receipt import Receipt
+    from forgetnet.meaning import Scope
     from forgetnet.memory import Memory
     from forgetnet.model import ForgetNet
 
-__all__ = ["Level", "forget", "forgetful", "sweep", "verify"]
+__all__ = ["Level", "can_write", "forget", "forgetful", "sweep", "verify"]
 
 _LONGEST = 1e7
 
@@ -42,7 +43,7 @@ class Level(StrEnum):
     FULL = "full"
 
 
-def _can_write(path: Path | None) -> Path | None:
+def can_write(path: Path | None) -> Path | None:
     """Refuse a file that can't be written, before anything is erased."""
     if path is not None and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
         raise typer.BadParameter(f"can't write the file {path}: make its folder first")
@@ -55,7 +56,7 @@ ReceiptFile = Annotated[
         "--receipt",
         metavar="FILE",
         help="Also write the receipt to this file.",
-        callback=_can_write,
+        callback=can_write,
     ),
 ]
 OpeningsFile = Annotated[
@@ -64,7 +65,7 @@ OpeningsFile = Annotated[
         "--openings",
         metavar="FILE",
         help="Write the openings, which show what the receipt is about; personal data.",
-        callback=_can_write,
+        callback=can_write,
     ),
 ]
 
@@ -84,6 +85,13 @@ def forget(
     where: Annotated[
         str | None, typer.Option("--filter", metavar="JSON", help="All that match this filter.")
     ] = None,
+    scope_file: Annotated[
+        Path | None,
+        typer.Option("--scope", metavar="FILE", help="What the command scope wrote to this file."),
+    ] = None,
+    allow_all: Annotated[
+        bool, typer.Option("--allow-all", help="With --scope: also if that is everything.")
+    ] = False,
     keep_mentions: Annotated[
         bool, typer.Option("--keep-mentions", help="Keep others' records that mention the subject.")
     ] = False,
@@ -107,8 +115,8 @@ def forget(
 ) -> None:
     """Erase records, look for what is left, and sign a receipt.
 
-    Give exactly one of --id, --subject, --topic and --filter. Shows what would go and asks before
-    it changes anything. Exit code 0 only if nothing of it is left.
+    Give exactly one of --id, --subject, --topic, --filter and --scope. Shows what would go and asks
+    before it changes anything. Exit code 0 only if nothing of it is left.
     """
     if as_json and not (yes or dry_run):
         raise typer.BadParameter("--json can't ask; add --yes or --dry-run")
@@ -121,6 +129,8 @@ def forget(
         "mentions": not keep_mentions,
     }
     with forgetful(store, encoder, key, readonly=dry_run) as memory:
+        if scope_file is not None:
+            scope["scope"] = _confirmed(scope_file, memory, allow_all=allow_all)
         plan = memory.forget(**scope, dry_run=True)
         if dry_run or not as_json:
             from forgetnet.cli.render import plan_of
@@ -136,6 +146,19 @@ def forget(
         with _waiting(voice):
             receipt = memory.forget(**scope, reason=reason, verify=level.value)
     _close(voice, receipt, store, receipt_file, openings_file)
+
+
+def _confirmed(path: Path, memory: Memory | ForgetNet, *, allow_all: bool) -> Scope:
+    """Read the scope of a file as one that may be forgotten, once this has been agreed to."""
+    from forgetnet.meaning import Scope
+
+    scope = Scope.load(path, memory)
+    if len(scope) and scope.is_everything and not allow_all:
+        raise InvalidScope(
+            f"{path} holds everything that could be found ({scope.looked_at} records); add "
+            "--allow-all if that is meant"
+        )
+    return scope.confirm(allow_all=allow_all)
 
 
 def forgetful(

@@ -19,7 +19,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
     assert set(COMMANDS) == {
         *("demo", "import", "add", "search", "get", "update", "delete", "forget", "verify"),
         *("sweep", "purge", "export", "map", "stats", "train", "predict", "compare"),
-        *("hold", "restrict", "lift", "holds", "audit", "backup", "restore"),
+        *("hold", "restrict", "lift", "holds", "audit", "backup", "restore", "scope"),
     }
 
 
