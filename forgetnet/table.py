@@ -7,6 +7,7 @@ table holds exactly the live set: what is removed leaves no entry behind in any 
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -24,6 +25,8 @@ __all__ = ["Table", "check_batch", "query_vector"]
 
 # How far the square of a vector's norm may be from 1: what float16 and float32 encoders give.
 _UNIT = 2e-3
+# Of a longer list of ends so many are moved one by one.
+_FEW = 64
 _SINGLE = ("subject", "topic")
 _MANY = ("mentions", "derived_from")
 
@@ -107,7 +110,7 @@ class Table:
         self.records: dict[str, Record] = {}
         self.flat = Index(dim, salt)
         self._by: dict[str, dict[str, dict[str, None]]] = {name: {} for name in _SINGLE + _MANY}
-        self._expiring: dict[str, None] = {}
+        self._ends = _Ends()
         self._words = Words(self.records)
 
     def __len__(self) -> int:
@@ -128,11 +131,10 @@ class Table:
                 if (group := topics.get(topic)) is None:
                     group = topics[topic] = {}
                 group[i] = None
-            if record.expires_at is not None:
-                self._expiring[i] = None
             for name in _MANY if record.mentions or record.derived_from else ():
                 for value in getattr(record, name):
                     self._by[name].setdefault(value, {})[i] = None
+        self._ends.add(records)
         self._words.add(records)
 
     def remove(self, ids: Iterable[str]) -> list[Record]:
@@ -140,12 +142,12 @@ class Table:
         gone = [record for i in ids if (record := self.records.pop(i, None)) is not None]
         self.flat.remove([record.id for record in gone])
         for record in gone:
-            self._expiring.pop(record.id, None)
             for name, value in _entries(record):
                 group = self._by[name][value]
                 del group[record.id]
                 if not group:
                     del self._by[name][value]
+        self._ends.remove(gone)
         self._words.remove(gone)
         return gone
 
@@ -200,7 +202,7 @@ class Table:
         only = None
         if query.where is not None:
             only = [record.id for record in self.scan(query.where)]
-        without = [*query.without, *self._expired(query.at)]
+        without = [*query.without, *self._ends.by(query.at)]
         # Codes and pivots of what may not be searched would steer where else is looked.
         target = 1.0 if query.without else query.recall_target
         return self.flat.search(
@@ -213,19 +215,13 @@ class Table:
             recall_target=target,
         )
 
-    def _expired(self, at: datetime | None) -> list[str]:
-        if at is None:
-            return []
-        ends = ((i, self.records[i].expires_at) for i in self._expiring)
-        return [i for i, end in ends if end is not None and end <= at]
-
     def words(self, query: TextQuery) -> list[tuple[str, float]]:
         """Answer a search by words; see :meth:`forgetnet.store.Store.words`."""
         only = None if query.where is None else {record.id for record in self.scan(query.where)}
         if query.cone is not None:
             inside = self.cone(query.cone)
             only = inside if only is None else only & inside
-        expired = frozenset(self._expired(query.at))
+        expired = frozenset(self._ends.by(query.at))
         return self._words.search(
             query.text, query.k, only=only, without=expired, absent=query.without
         )
@@ -249,6 +245,37 @@ class Table:
             for i, c, p in zip(part, content, place, strict=True):
                 total.update(canonical_bytes(self.records[i], c.tobytes(), p.tobytes()))
         return total.hexdigest()
+
+
+class _Ends:
+    """When records expire, in order: those that have are found without a look at the others."""
+
+    def __init__(self) -> None:
+        self._order: list[tuple[datetime, str]] = []
+
+    def add(self, records: Iterable[Record]) -> None:
+        ends = [(r.expires_at, r.id) for r in records if r.expires_at is not None]
+        if len(ends) > _FEW:
+            self._order = sorted(self._order + ends)
+            return
+        for end in ends:
+            insort(self._order, end)
+
+    def remove(self, records: Iterable[Record]) -> None:
+        """Take records out, all of which are here if they expire."""
+        ends = [(r.expires_at, r.id) for r in records if r.expires_at is not None]
+        if len(ends) > _FEW:
+            gone = set(ends)
+            self._order = [end for end in self._order if end not in gone]
+            return
+        for end in ends:
+            del self._order[bisect_left(self._order, end)]
+
+    def by(self, at: datetime | None) -> list[str]:
+        """Return the ids of what has expired by a moment; of nothing if there is none."""
+        if at is None or not self._order or self._order[0][0] > at:
+            return []
+        return [i for _, i in self._order[: bisect_right(self._order, at, key=lambda end: end[0])]]
 
 
 def _entries(record: Record) -> Iterator[tuple[str, str]]:
