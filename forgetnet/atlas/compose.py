@@ -147,7 +147,7 @@ class _Panel:
             found += self._region("border", focus)
             for i in self._ringed(large):
                 x, y = self.view.xy(complex(centre[i]))
-                found.append(Circle("border", x, y, max(large[i] + 3.0, 7.0)))
+                found.append(Circle("border", x, y, max(chart.own[i] and large[i] + 3.0, 7.0)))
         out = _AWAY + (BAR if has_bars(records) else 0.0)
         return [*found, *self._words(seen, centre, large, kept, out)]
 

@@ -103,7 +103,7 @@ class Painter {
     c.beginPath(); c.arc(this.cx, this.cy, this.R, 0, 7); c.fill(); c.stroke();
     this.barred = false;
     this.region(scene, true);
-    this.branches();
+    this.branches(scene);
     this.records(scene);
     this.region(scene, false);
     this.names(scene);
@@ -133,7 +133,7 @@ class Painter {
       if (!alone.length) ringed.push(...wholes.slice(0, 1).filter((i) => this.size[i] < 2));
       for (const i of ringed) {
         c.beginPath();
-        c.arc(this.sx(this.x[i]), this.sy(this.y[i]), Math.max(this.size[i] + 4, 8), 0, 7);
+        c.arc(this.sx(this.x[i]), this.sy(this.y[i]), world.own[i] ? Math.max(this.size[i] + 4, 8) : 8, 0, 7);
         c.stroke();
       }
     }
@@ -155,13 +155,14 @@ class Painter {
     c.arc(this.sx(x), this.sy(y), r * this.R, from, to, turn < 0);
   }
 
-  branches() {
+  branches(scene) {
     const c = this.context, world = this.world;
     c.strokeStyle = this.ink.branch; c.lineWidth = 1;
     c.beginPath();
     let drawn = 0;
     for (let i = 1; i < world.n && drawn < 4000; i++) {
       const p = world.parent[i];
+      if (scene.gone && !scene.left[i]) continue;
       if (Math.abs(this.x[i] - this.x[p]) + Math.abs(this.y[i] - this.y[p]) < 3 / this.R) continue;
       if (this.size[i] < .25 && this.size[p] < 2) continue;
       this.join(this.x[p], this.y[p], this.x[i], this.y[i], true);
@@ -171,7 +172,7 @@ class Painter {
     c.fillStyle = this.ink.rim;
     for (let i = 0; i < world.n; i++) {
       const size = this.size[i];
-      if (size < 1.2) continue;
+      if (size < 1.2 || (scene.gone && i && !scene.left[i])) continue;
       const square = this.x[i] ** 2 + this.y[i] ** 2, k = (1 - this.reach) / (1 - this.reach * square);
       c.beginPath();
       if (world.own[i]) { c.arc(this.sx(this.x[i] * k), this.sy(this.y[i] * k), size, 0, 7); c.stroke(); }

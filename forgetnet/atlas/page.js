@@ -39,6 +39,7 @@
 
   function look(x, y) {
     focus = Disk.within(x, y, MOST);
+    $("hover").hidden = true;
     redraw();
   }
 
@@ -84,6 +85,7 @@
 
   function say() {
     $("card").hidden = !chosen;
+    $("about").textContent = chosen ? "" : data.about;
     const share = `now: ${world.m.toLocaleString("en")}`, rest = world.m - picked.count;
     $("said-now").textContent = $("beside").hidden ? "" : share;
     $("said-left").textContent = `after: ${rest.toLocaleString("en")}`;
@@ -300,7 +302,6 @@
   dark.addEventListener("change", theme);
 
   $("title").textContent = data.title;
-  $("about").textContent = data.about;
   $("note").textContent = data.note;
   $("now").setAttribute("aria-label", data.title);
   $("compare").checked = data.after;

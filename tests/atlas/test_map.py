@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from forgetnet import InvalidScope, Memory, Record, StoreError
 from forgetnet.atlas.picture import Map
+from forgetnet.demo import load_messages
 
+ROOT = Path(__file__).resolve().parents[2]
 KEY = bytes(range(32))
 TOPICS = ["health/allergies", "health/sport", "work/kiln", "work", "travel", None, "a/b/c/d/e/f"]
 HOSTILE = [
@@ -285,3 +287,19 @@ def test_any_number_of_records_is_drawn_as_dots_or_cells_or_bars(many: int):
     assert ("Nothing is stored here" in svg) == (many == 0)
     assert ("Bars around the rim" in svg) == ("bar s" in svg) == (many == 10_000)
     assert drawn.png() == drawn.png()
+
+
+def test_the_picture_of_the_docs_is_the_one_that_its_page_makes():
+    words = {}
+    messages = load_messages()
+    items = [Record(m["text"], m["id"], m["subject"], m["topic"]) for m in messages]
+    known = sorted({m["topic"] for m in messages})
+    with Memory.open("memory://", encoder="hash:8", key=bytes(32)) as memory:
+        memory.add(items)
+        drawn = memory.map(topic="health", after=True, taxonomy=known).svg()
+    for name, svg in (("docs", (ROOT / "docs" / "map.svg").read_text("utf-8")), ("now", drawn)):
+        texts = ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314 - ours
+        words[name] = [
+            (t.text, round(float(t.get("x", 0))), round(float(t.get("y", 0)))) for t in texts
+        ]
+    assert words["docs"] == words["now"]
