@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from forgetnet.encode.contract import progress_bar
-from forgetnet.errors import StoreCorrupt
+from forgetnet.errors import StoreCorrupt, StoreError
 from forgetnet.files import claim, shred, shred_abandoned, sync_dir, sync_inside
 from forgetnet.home import PARTS
 
@@ -74,12 +74,23 @@ def _parts(root: Path) -> Iterator[tuple[str, Path]]:
 
     What lies in the folder and is none of the memory's would stop every forget after a restore;
     nothing of a memory at rest has a hidden name.
+
+    Raises:
+        StoreError: what belongs there lies elsewhere.
     """
-    found = sorted(path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
-    for path in found:
+    for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
         hidden = name.startswith(".") or "/." in name
-        if name.partition("/")[0] in _TOPS and name not in _LEFT_OUT and not hidden:
+        if name.partition("/")[0] not in _TOPS or name in _LEFT_OUT or hidden:
+            continue
+        if path.is_symlink():
+            if name == "key":  # which then isn't in the folder
+                continue
+            raise StoreError(
+                f"{path} is a symbolic link, and a backup would lack what it points to; put that "
+                "in its place. Nothing was written"
+            )
+        if path.is_file():
             yield name, path
 
 
@@ -92,6 +103,7 @@ def write_archive(root: Path, target: Path, facts: Mapping[str, Any], *, progres
 
     Raises:
         OSError: the disk is full, or a file can't be read; nothing is left behind.
+        StoreError: a part of the folder is a symbolic link.
     """
     shred_abandoned(target.parent.glob(f".*{SUFFIX}.*.tmp"))
     parts = list(_parts(root))

@@ -296,3 +296,35 @@ def test_no_backup_of_many_random_lives_brings_anything_back(tmp_path):
     for seed in range(1000, 1040):
         history(tmp_path / str(seed), seed, 20)
         shutil.rmtree(tmp_path / str(seed))
+
+
+@pytest.mark.parametrize("part", ["store", "store/pieces", "receipts"])
+def test_a_folder_in_parts_is_backed_up_whole_or_not_at_all(tmp_path, part):
+    with filled(tmp_path / "kb") as memory:
+        memory.forget(ids="id-0")
+    (tmp_path / "kb" / part).rename(tmp_path / "elsewhere")
+    (tmp_path / "kb" / part).symlink_to(tmp_path / "elsewhere")
+    with open_(tmp_path / "kb") as memory:
+        with pytest.raises(StoreError, match="symbolic link"):
+            memory.backup(tmp_path / "p")
+        assert not list((tmp_path / "p").glob("*.tar"))
+        (tmp_path / "kb" / "stray").symlink_to(tmp_path)  # none of the memory's
+    (tmp_path / "kb" / part).unlink()
+    (tmp_path / "elsewhere").rename(tmp_path / "kb" / part)
+    with open_(tmp_path / "kb") as memory:
+        wanted = memory.digest()
+        backup = memory.backup(tmp_path / "p")
+    restore(backup, tmp_path / "back", **OPTIONS)
+    with open_(tmp_path / "back") as back:
+        assert back.digest() == wanted
+
+
+def test_a_key_that_lies_elsewhere_is_in_no_backup(tmp_path):
+    with Memory.open(tmp_path / "kb", encoder="hash:32") as memory:
+        memory.add("the secret number", ids=["id-0"])
+    (tmp_path / "kb" / "key").rename(tmp_path / "key")
+    (tmp_path / "kb" / "key").symlink_to(tmp_path / "key")
+    with Memory.open(tmp_path / "kb", encoder="hash:32") as memory:
+        backup = memory.backup(tmp_path / "p")
+    assert (tmp_path / "key").read_bytes().strip() not in backup.read_bytes()
+    assert restore(backup, tmp_path / "back", encoder="hash:32", key=tmp_path / "key").records == 1
