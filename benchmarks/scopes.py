@@ -1,0 +1,347 @@
+"""Scopes by meaning: is the promised recall met, and how much too much is taken in for it.
+
+    python benchmarks/scopes.py PATH [--cache FILE] [--sets clinc150 banking77] [--splits 20]
+                                     [--concepts 10] [--markdown docs/benchmarks.md]
+
+PATH is a folder with a folder for each set, as ``scopes_data.py`` reads them. In each split some
+records of the training part are drawn as exemplars and a few topics are asked for, by their names;
+the records that are looked at, and on which recall is measured, are the other part. Nothing is
+chosen on it. Exit code 1 if a recall is more than one point below its promise, but where topics
+are asked for that differ from all that were calibrated on, which is shown and promised nowhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from page import put, table
+from scopes_data import SETS, Data, Vectors, read
+from timing import machine, tell
+
+from forgetnet import Record
+from forgetnet.encode import resolve_encoder
+from forgetnet.linking import Exemplars, Linker
+from forgetnet.meaning.ask import Asked, look, see
+from forgetnet.meaning.concept import cut, plain_name
+from forgetnet.meaning.conformal import MILLION, control, enough
+from forgetnet.record import normalise
+from forgetnet.store import PLACE_DIM, Store, StoreConfig, open_store
+
+Floats = npt.NDArray[np.float32]
+Named = Callable[[Sequence[str]], Floats]
+RECALLS = (0.9, 0.95)
+POINT = 0.01
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+HEAD = [
+    "set",
+    "asked for",
+    "recall promised",
+    "recall",
+    "split by split",
+    "said to miss",
+    "returned : true",
+    "precision",
+    "within a point",
+]
+PACKAGES = ("numpy", "sentence-transformers", "torch")
+
+
+@dataclass
+class Tally:
+    """What came of one kind of question, over all splits.
+
+    Attributes:
+        splits: recalls of the topics of each split.
+        returned, true, right: counts over all.
+        precisions: of each topic; 1 where nothing came back.
+        missed: estimated miss rates.
+        methods: how thresholds were found.
+    """
+
+    splits: list[list[float]] = field(default_factory=list)
+    returned: int = 0
+    true: int = 0
+    right: int = 0
+    precisions: list[float] = field(default_factory=list)
+    missed: list[float] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
+
+    def add(self, chosen: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_]) -> None:
+        """Count one answer."""
+        right = int((chosen & true).sum())
+        self.splits[-1].append(right / int(true.sum()))
+        self.returned += int(chosen.sum())
+        self.true += int(true.sum())
+        self.right += right
+        self.precisions.append(right / int(chosen.sum()) if chosen.any() else 1.0)
+
+    @property
+    def recall(self) -> float:
+        """The mean over topics of all splits."""
+        return float(np.mean([r for split in self.splits for r in split]))
+
+    def row(self, name: str, asked: str, promise: float | None, *, held: bool = True) -> list[str]:
+        """Write a line of the table."""
+        means = [float(np.mean(split)) for split in self.splits]
+        met = "" if promise is None else "yes" if self.recall >= promise - POINT else "**no**"
+        return [
+            name,
+            asked,
+            "none" if promise is None else f"{promise:.2f}",
+            f"{self.recall:.3f}",
+            f"{min(means):.3f} to {max(means):.3f}",
+            f"{np.mean(self.missed):.3f}" if self.missed else "",
+            f"{self.returned / self.true:.2f}",
+            f"{np.mean(self.precisions):.3f}",
+            met if held else f"{met} (nothing promised)",
+        ]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One kind of question.
+
+    Attributes:
+        shown: what the table calls it.
+        few: exemplars a topic.
+        level: how many names of a path a topic that is asked for has.
+        known: the topics asked for are among those with exemplars.
+        marked: records of the topic that the caller marks.
+        apart: nothing of the same branch has exemplars.
+        found: the topics aren't named, the query finds them itself.
+    """
+
+    shown: str
+    few: int
+    level: int = 2
+    known: bool = True
+    marked: int = 0
+    apart: bool = False
+    found: bool = False
+
+
+QUESTIONS = {
+    "clinc150": (
+        Question("a domain, 5 exemplars an intent", 5, level=1),
+        Question("a domain, 20 exemplars an intent", 20, level=1),
+        Question("an intent, 20 exemplars each", 20),
+        Question("the same, topic found from its name", 20, found=True),
+        Question("an intent, 5 exemplars each", 5),
+        Question("a new intent by its name, others have 20", 20, known=False),
+        Question("the same with 5 records marked", 20, known=False, marked=5),
+        Question("the same, of a domain nobody labelled", 20, known=False, marked=5, apart=True),
+    ),
+    "banking77": (
+        Question("an intent, 20 exemplars each", 20),
+        Question("the same, topic found from its name", 20, found=True),
+        Question("an intent, 5 exemplars each", 5),
+        Question("a new intent by its name, others have 20", 20, known=False),
+        Question("the same with 5 records marked", 20, known=False, marked=5),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """One draw: who has exemplars, and which topics are asked for.
+
+    Attributes:
+        taught: positions in the training part that have their topic.
+        marked: for each topic asked for, positions there that the caller marks.
+        asked: the topics.
+    """
+
+    taught: npt.NDArray[np.int64]
+    marked: dict[str, list[int]]
+    asked: list[str]
+
+
+def draw(data: Data, question: Question, seed: int, concepts: int) -> Split:
+    """Draw a split."""
+    rng = np.random.default_rng([seed, question.few])
+    leaves = sorted(set(data.train))
+    free = list(rng.permutation(leaves))
+    teach = leaves
+    if question.apart:
+        branch = free[0].partition("/")[0]
+        teach = [leaf for leaf in leaves if not leaf.startswith(f"{branch}/")]
+    elif not question.known:
+        teach = sorted(free[: len(free) // 2])
+    others = sorted(set(leaves) - set(teach))
+    asked = teach if question.known else others
+    if question.level == 1:
+        asked = sorted({leaf.partition("/")[0] for leaf in leaves})
+    labels = np.array(data.train)
+    taught = [rng.permutation(np.flatnonzero(labels == leaf))[: question.few] for leaf in teach]
+    chosen = list(rng.permutation(asked)[:concepts])
+    marked = {
+        topic: rng.permutation(np.flatnonzero(labels == topic))[: question.marked].tolist()
+        for topic in chosen
+    }
+    return Split(np.concatenate(taught), marked, chosen)
+
+
+def store_of(data: Data, split: Split) -> Store:
+    """Store the records that are looked at, without topics, and the exemplars with theirs."""
+    store = open_store("memory://", StoreConfig(dim=data.vectors["test"].shape[1], salt=b"s" * 32))
+    marked = {i for each in split.marked.values() for i in each}
+    rows = [
+        ("train", split.taught, [data.train[i] for i in split.taught]),
+        ("train", np.array(sorted(marked), np.int64), [None] * len(marked)),
+        ("test", np.arange(len(data.test)), [None] * len(data.test)),
+    ]
+    for part, at, topics in rows:
+        if not len(at):
+            continue
+        ids = [f"{part}{i}" for i in at.tolist()]
+        records = [Record(text="", id=i, topic=t) for i, t in zip(ids, topics, strict=True)]
+        place = np.zeros((len(at), PLACE_DIM), np.float32)
+        store.add([normalise(r, NOW) for r in records], data.vectors[part][at], place)
+    return store
+
+
+def is_under(label: str, topic: str) -> bool:
+    return label == topic or label.startswith(f"{topic}/")
+
+
+def measure(
+    data: Data, question: Question, seeds: Sequence[int], concepts: int, named: Named
+) -> tuple[dict[float, Tally], list[str]]:
+    """Ask all splits one kind of question; return what came of it, and what topics were found."""
+    tallies = {recall: Tally() for recall in RECALLS}
+    taken: list[str] = []
+    for seed in seeds:
+        split = draw(data, question, seed, concepts)
+        store = store_of(data, split)
+        seen = see(store, (), NOW)
+        for tally in tallies.values():
+            tally.splits.append([])
+        for topic in split.asked:
+            text = plain_name(topic)
+            true = np.array([is_under(label, topic) for label in data.test])
+            asked = Asked(
+                named([text])[0],
+                text,
+                round(RECALLS[0] * MILLION),
+                None if question.found else (topic,) if question.known else (),
+                tuple(f"train{i}" for i in split.marked[topic]),
+            )
+            found = look(store, seen, asked, named)
+            for recall, tally in tallies.items():
+                found = replace(found, cut=cut(found.concept, round(recall * MILLION), named))
+                inside = {i for i, in_it in zip(found.ids, found.inside, strict=True) if in_it}
+                tally.add(np.array([f"test{i}" in inside for i in range(len(true))]), true)
+                tally.methods.append(found.cut.method)
+                if found.cut.miss is not None:
+                    tally.missed.append(found.cut.miss.estimate / MILLION)
+            fits = "its own" if topic in found.concept.topics else "another"
+            taken.append(fits if found.concept.topics else "something new")
+        store.close()
+    return tallies, taken
+
+
+def by_cosine(data: Data, seeds: Sequence[int], concepts: int, named: Named) -> dict[float, Tally]:
+    """Ask by the cosine to the name alone, calibrated on the intents that aren't asked for."""
+    tallies = {recall: Tally() for recall in RECALLS}
+    question = Question("", 20, known=False)
+    for seed in seeds:
+        split = draw(data, question, seed, concepts)
+        labels = np.array([data.train[i] for i in split.taught])
+        rows = data.vectors["train"][split.taught]
+        names = sorted(set(labels))
+        units = [
+            (rows[labels == name] @ vector).astype(np.float64)
+            for name, vector in zip(names, named([plain_name(n) for n in names]), strict=True)
+        ]
+        for recall, tally in tallies.items():
+            tally.splits.append([])
+            alpha = MILLION - round(recall * MILLION)
+            assert enough(len(units), alpha)
+            threshold, _ = control(units, alpha)
+            for topic in split.asked:
+                near = data.vectors["test"] @ named([plain_name(topic)])[0]
+                true = np.array([is_under(label, topic) for label in data.test])
+                tally.add(near >= threshold, true)
+    return tallies
+
+
+def by_links(data: Data, question: Question, seeds: Sequence[int], concepts: int) -> Tally:
+    """Ask for what is linked to a topic, without any threshold."""
+    tally = Tally()
+    ids = [f"{i:05}" for i in range(len(data.test))]
+    for seed in seeds:
+        tally.splits.append([])
+        split = draw(data, question, seed, concepts)
+        names = [str(i) for i in split.taught.tolist()]
+        rows = data.vectors["train"][split.taught]
+        known = Exemplars.of(names, rows, [data.train[i] for i in split.taught])
+        links = Linker().link(ids, data.vectors["test"], known)
+        for topic in split.asked:
+            inside = np.zeros(len(ids), np.bool_)
+            inside[links.under(topic).rows] = True
+            tally.add(inside, np.array([is_under(label, topic) for label in data.test]))
+    return tally
+
+
+def rows_of(
+    name: str, data: Data, seeds: Sequence[int], concepts: int, named: Named
+) -> tuple[list[list[str]], bool, list[str]]:
+    """Ask a set everything; return the rows, whether promises are met, and the topics it found."""
+    rows, said, good = [], [], True
+    for question in QUESTIONS[name]:
+        tallies, taken = measure(data, question, seeds, concepts, named)
+        promised = not question.apart and not question.found
+        for recall, tally in tallies.items():
+            how = "/".join(sorted(set(tally.methods)))
+            rows.append(tally.row(name, f"{question.shown} (by {how})", recall, held=promised))
+            good &= not promised or tally.recall >= recall - POINT
+            tell(" | ".join(rows[-1]))
+        if question.found:
+            shares = [f"{k} {taken.count(k) / len(taken):.1%}" for k in sorted(set(taken))]
+            said.append(f"{name}, topics taken for a name: {', '.join(shares)}.")
+        if question.known and not question.found:
+            links = by_links(data, question, seeds, concepts)
+            rows.append(links.row(name, f"{question.shown}: kNN links alone", None))
+    for recall, tally in by_cosine(data, seeds, concepts, named).items():
+        asked = "a new intent: cosine of its name alone (by topics, no margin)"
+        rows.append(tally.row(name, asked, recall, held=False))
+        tell(" | ".join(rows[-1]))
+    return rows, good, said
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("data", type=Path, help="a folder with a folder for each set")
+    parser.add_argument("--cache", type=Path, help="keeps the vectors of the texts, .npz")
+    parser.add_argument("--encoder", default="minilm")
+    parser.add_argument("--sets", nargs="*", choices=SETS, default=list(SETS))
+    parser.add_argument("--splits", type=int, default=20)
+    parser.add_argument("--concepts", type=int, default=10, help="topics asked for in a split")
+    parser.add_argument("--markdown", type=Path, help="a page that the table is put into")
+    options = parser.parse_args(arguments)
+    vectors = Vectors(resolve_encoder(options.encoder), options.cache)
+    rows: list[list[str]] = []
+    said: list[str] = []
+    good = True
+    for name in options.sets:
+        data = read(name, options.data / name, vectors)
+        made, met, told = rows_of(name, data, range(options.splits), options.concepts, vectors)
+        rows, good, said = rows + made, good and met, said + told
+    called = f"`python benchmarks/scopes.py PATH --encoder {options.encoder}`"
+    notes = f"{' '.join(said)} {machine(PACKAGES)}"
+    text = f"{called}, {options.splits} splits\n\n{table(HEAD, rows)}\n\n{notes}"
+    print(text)
+    if options.markdown:
+        put(options.markdown, "scopes.py", text)
+    return int(not good)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
