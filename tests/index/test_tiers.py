@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -302,3 +303,18 @@ def test_codes_whose_making_was_cut_short_are_made_anew(
     monkeypatch.setattr(pivots.Coded, "_put", real)
     check_is_as_it_should(history)
     assert history.index.digest() == history.fresh().digest()
+
+
+def test_who_asks_while_codes_are_made_gets_what_all_get() -> None:
+    history = History(33)
+    history.add(2_000, 1)
+    index, asked = history.index, clusters(8, 33, 3)
+    wanted = [history.fresh().search(query, 5) for query in asked]
+    with ThreadPoolExecutor(8) as pool:  # none has been asked for before
+        found = list(pool.map(lambda query: index.search(query, 5), asked))
+    assert found == wanted
+    assert any(
+        index.search(query, 5, recall_target=1.0) != hits
+        for query, hits in zip(asked, wanted, strict=True)
+    )
+    check_is_as_it_should(history)
