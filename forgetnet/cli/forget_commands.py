@@ -69,6 +69,14 @@ OpeningsFile = Annotated[
     ),
 ]
 
+ScopeFile = Annotated[
+    Path | None,
+    typer.Option("--scope", metavar="FILE", help="What the command scope wrote to this file."),
+]
+AllowAll = Annotated[
+    bool, typer.Option("--allow-all", help="With --scope: also if that is everything.")
+]
+
 
 def forget(
     *,
@@ -85,13 +93,8 @@ def forget(
     where: Annotated[
         str | None, typer.Option("--filter", metavar="JSON", help="All that match this filter.")
     ] = None,
-    scope_file: Annotated[
-        Path | None,
-        typer.Option("--scope", metavar="FILE", help="What the command scope wrote to this file."),
-    ] = None,
-    allow_all: Annotated[
-        bool, typer.Option("--allow-all", help="With --scope: also if that is everything.")
-    ] = False,
+    scope_file: ScopeFile = None,
+    allow_all: AllowAll = False,
     keep_mentions: Annotated[
         bool, typer.Option("--keep-mentions", help="Keep others' records that mention the subject.")
     ] = False,

@@ -27,6 +27,29 @@ _BAR = 40
 _TEXT = 60
 
 
+Topics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--topic", metavar="PATH", help="A topic that is meant; may be repeated; else found."
+    ),
+]
+Like = Annotated[
+    list[str] | None,
+    typer.Option("--like", metavar="ID", help="A record that is meant; may be repeated."),
+]
+Unlike = Annotated[
+    list[str] | None,
+    typer.Option("--unlike", metavar="ID", help="A record that isn't; may be repeated."),
+]
+Add = Annotated[
+    list[str] | None,
+    typer.Option("--add", metavar="ID", help="Put this record in, whatever its margin."),
+]
+Drop = Annotated[
+    list[str] | None, typer.Option("--drop", metavar="ID", help="Leave this record out.")
+]
+
+
 def scope(
     query: Annotated[
         str, typer.Argument(metavar="QUERY", help="What it is about, in your own words.")
@@ -35,27 +58,11 @@ def scope(
     recall: Annotated[
         float, typer.Option("--recall", metavar="SHARE", help="Share of what is meant to take in.")
     ] = 0.95,
-    topics: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--topic", metavar="PATH", help="A topic that is meant; may be repeated; else found."
-        ),
-    ] = None,
-    like: Annotated[
-        list[str] | None,
-        typer.Option("--like", metavar="ID", help="A record that is meant; may be repeated."),
-    ] = None,
-    unlike: Annotated[
-        list[str] | None,
-        typer.Option("--unlike", metavar="ID", help="A record that isn't; may be repeated."),
-    ] = None,
-    add: Annotated[
-        list[str] | None,
-        typer.Option("--add", metavar="ID", help="Put this record in, whatever its margin."),
-    ] = None,
-    drop: Annotated[
-        list[str] | None, typer.Option("--drop", metavar="ID", help="Leave this record out.")
-    ] = None,
+    topics: Topics = None,
+    like: Like = None,
+    unlike: Unlike = None,
+    add: Add = None,
+    drop: Drop = None,
     samples: Annotated[
         int, typer.Option("--samples", metavar="N", min=1, help="How many records to show.")
     ] = 12,
