@@ -45,7 +45,7 @@ function regionOf(world, topic) {
   for (let asked = 0; ahead.length; asked++) {
     const here = ahead.pop();
     if (here && asked < 256 && !hasStrangers(world, here)) wholes.push(here);
-    else { alone.push(here); ahead.push(...world.children[here]); }
+    else { alone.push(here); for (const child of world.children[here]) ahead.push(child); }
   }
   return { wholes, alone };
 }
@@ -57,7 +57,7 @@ function hasStrangers(world, topic) {
   return false;
 }
 
-const COLOURS = 9, DENSE = 4000, NAMES = 70;
+const COLOURS = 9, DENSE = 3000, NAMES = 70;
 
 class Painter {
   constructor(canvas, world) {
