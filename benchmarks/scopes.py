@@ -1,7 +1,7 @@
 """Scopes by meaning: is the promised recall met, and how much too much is taken in for it.
 
     python benchmarks/scopes.py PATH [--cache FILE] [--sets clinc150 banking77] [--splits 20]
-                                     [--concepts 10] [--markdown docs/benchmarks.md]
+                                     [--concepts 8] [--markdown docs/benchmarks.md]
 
 PATH is a folder with a folder for each set, as ``scopes_data.py`` reads them. In each split some
 records of the training part are drawn as exemplars and a few topics are asked for, by their names;
@@ -40,7 +40,6 @@ RECALLS = (0.9, 0.95)
 POINT = 0.01
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 HEAD = [
-    "set",
     "asked for",
     "recall promised",
     "recall",
@@ -87,12 +86,11 @@ class Tally:
         """The mean over topics of all splits."""
         return float(np.mean([r for split in self.splits for r in split]))
 
-    def row(self, name: str, asked: str, promise: float | None, *, held: bool = True) -> list[str]:
+    def row(self, asked: str, promise: float | None, *, held: bool = True) -> list[str]:
         """Write a line of the table."""
         means = [float(np.mean(split)) for split in self.splits]
         met = "" if promise is None else "yes" if self.recall >= promise - POINT else "**no**"
         return [
-            name,
             asked,
             "none" if promise is None else f"{promise:.2f}",
             f"{self.recall:.3f}",
@@ -300,7 +298,7 @@ def rows_of(
         promised = not question.apart and not question.found
         for recall, tally in tallies.items():
             how = "/".join(sorted(set(tally.methods)))
-            rows.append(tally.row(name, f"{question.shown} (by {how})", recall, held=promised))
+            rows.append(tally.row(f"{question.shown} (by {how})", recall, held=promised))
             good &= not promised or tally.recall >= recall - POINT
             tell(" | ".join(rows[-1]))
         if question.found:
@@ -308,10 +306,10 @@ def rows_of(
             said.append(f"{name}, topics taken for a name: {', '.join(shares)}.")
         if question.known and not question.found:
             links = by_links(data, question, seeds, concepts)
-            rows.append(links.row(name, f"{question.shown}: kNN links alone", None))
+            rows.append(links.row(f"{question.shown}: kNN links alone", None))
     for recall, tally in by_cosine(data, seeds, concepts, named).items():
         asked = "a new intent: cosine of its name alone (by topics, no margin)"
-        rows.append(tally.row(name, asked, recall, held=False))
+        rows.append(tally.row(asked, recall, held=False))
         tell(" | ".join(rows[-1]))
     return rows, good, said
 
@@ -323,23 +321,20 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--sets", nargs="*", choices=SETS, default=list(SETS))
     parser.add_argument("--splits", type=int, default=20)
-    parser.add_argument("--concepts", type=int, default=10, help="topics asked for in a split")
+    parser.add_argument("--concepts", type=int, default=8, help="topics asked for in a split")
     parser.add_argument("--markdown", type=Path, help="a page that the table is put into")
     options = parser.parse_args(arguments)
     vectors = Vectors(resolve_encoder(options.encoder), options.cache)
-    rows: list[list[str]] = []
-    said: list[str] = []
     good = True
     for name in options.sets:
         data = read(name, options.data / name, vectors)
-        made, met, told = rows_of(name, data, range(options.splits), options.concepts, vectors)
-        rows, good, said = rows + made, good and met, said + told
-    called = f"`python benchmarks/scopes.py PATH --encoder {options.encoder}`"
-    notes = f"{' '.join(said)} {machine(PACKAGES)}"
-    text = f"{called}, {options.splits} splits\n\n{table(HEAD, rows)}\n\n{notes}"
-    print(text)
-    if options.markdown:
-        put(options.markdown, "scopes.py", text)
+        rows, met, said = rows_of(name, data, range(options.splits), options.concepts, vectors)
+        good &= met
+        called = f"`python benchmarks/scopes.py PATH --sets {name}`, {options.splits} splits"
+        text = f"{called}\n\n{table(HEAD, rows)}\n\n{' '.join(said)} {machine(PACKAGES)}"
+        print(text)
+        if options.markdown:
+            put(options.markdown, f"scopes.py --sets {name}", text)
     return int(not good)
 
 

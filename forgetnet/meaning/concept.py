@@ -130,12 +130,9 @@ def cut(concept: Concept, recall: int, named: Named | None) -> Cut:
     if alpha == 0:
         return Cut(-np.inf, "everything", Miss(0, 0, 0, 0))
     shift = min(_SHIFT, alpha // 2)
-    against = concept.field
     own = np.flatnonzero(concept.inside)
-    if len(own) and enough(len(own), alpha):
-        found = margins(concept.codes[own] * _STEP, against, own)
-        threshold, miss = control([np.array([one]) for one in found], alpha, shift)
-        return Cut(threshold, "exemplars", miss)
+    if enough(len(own), alpha - shift):
+        return _by_exemplars(concept, own, alpha, shift)
     others = _others(concept)
     if named is not None and enough(len(others), alpha):
         vectors = whole(named([plain_name(topic) for topic in others]))
@@ -145,7 +142,16 @@ def cut(concept: Concept, recall: int, named: Named | None) -> Cut:
         ]
         threshold, miss = control(units, alpha, shift)
         return Cut(threshold, "topics", miss)
+    if enough(len(own), alpha):  # with as much of the margin as there are exemplars for
+        return _by_exemplars(concept, own, alpha, alpha - -(-MILLION // (len(own) + 1)))
     return Cut(_APART if concept.outside.any() else _ALONE, "uncalibrated")
+
+
+def _by_exemplars(concept: Concept, own: Ints, alpha: int, shift: int) -> Cut:
+    """Choose the threshold by what is meant itself, each exemplar scored without itself."""
+    found = margins(concept.codes[own] * _STEP, concept.field, own)
+    threshold, miss = control([np.array([one]) for one in found], alpha, shift)
+    return Cut(threshold, "exemplars", miss)
 
 
 def _others(concept: Concept) -> dict[str, Mask]:
