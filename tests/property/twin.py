@@ -27,7 +27,7 @@ from forgetnet import Held, Hit, InvalidRecord, Memory, Receipt, Record
 from forgetnet.record import normalise
 from tests.property.should import Should
 
-__all__ = ["SUBJECTS", "TOPICS", "TwinMachine"]
+__all__ = ["SUBJECTS", "TEXTS", "TOPICS", "TwinMachine"]
 
 KEY = bytes(range(32))
 DIM = 16

@@ -29,7 +29,7 @@ from tests.contract.kit import bytes_below, strays
 from tests.faults.cuts import PowerCutError, failing
 from tests.property.should import Backup, Mark, Should
 from tests.property.small import SPLIT, leaves_of
-from tests.property.twin import ENCODER, KEY, SUBJECTS, TOPICS, TwinMachine
+from tests.property.twin import ENCODER, KEY, SUBJECTS, TEXTS, TOPICS, TwinMachine
 
 __all__ = ["WholeMachine"]
 
@@ -66,7 +66,7 @@ class WholeMachine(TwinMachine):
         target=TwinMachine.ids,
         kind=st.sampled_from(["lance", "lance", "sealed", "memory"]),
         suppressing=st.booleans(),
-        first=st.sampled_from([0, SPLIT - 2, 2 * SPLIT]),
+        first=st.sampled_from([0, 4, SPLIT - 2, 2 * SPLIT]),
         cap=st.sampled_from([4, 12, 40]),
     )
     def begin(self, kind: str, suppressing: bool, first: int, cap: int):
@@ -212,6 +212,16 @@ class WholeMachine(TwinMachine):
             )
             for number in range(n)
         ]
+
+    @precondition(lambda self: hasattr(self, "memory") and self.now.live)
+    @rule(update=st.booleans(), text=TEXTS)
+    def think_again(self, update: bool, text: str) -> None:
+        """Change or delete what came last, which may lie in no piece yet."""
+        last = next(reversed(self.now.live))
+        if update:
+            self.update(last, text, "bob", "health")
+        else:
+            self.delete(last)
 
     @rule()
     def purge(self) -> None:
