@@ -18,7 +18,7 @@ from forgetnet.atlas.layout import REACH
 from forgetnet.atlas.marks import BAR, Records, has_bars, marks
 from forgetnet.atlas.scene import Circle, Dots, Line, Scene, Shape, Step, Text, View
 
-__all__ = ["BARS", "NOTE", "compose", "counts_of", "headline"]
+__all__ = ["BARS", "NOTE", "PIECES", "compose", "counts_of", "headline"]
 
 _MARGIN = 28.0
 _HEAD = 76.0
@@ -31,6 +31,10 @@ _NAMED = 64  # labels beside one disk at most
 NOTE = (
     "Places come from the paths of topics alone: near is filed nearby, not alike in meaning. "
     "Nothing moves when something is forgotten."
+)
+PIECES = (
+    "Names near it share its part of the disk, so pieces and rings stand for its half-plane; a "
+    "taxonomy would give each its own."
 )
 BARS = "Bars around the rim count what is filed too deep to be seen from here."
 
@@ -103,7 +107,8 @@ def compose(chart: Chart, *, after: bool) -> Scene:
     legend, bottom = _legend(chart, _MARGIN, bottom, whole - 2.0 * _MARGIN)
     shapes += legend
     barred = any(isinstance(shape, Line) and shape.style.startswith("bar") for shape in shapes)
-    for line in (NOTE, BARS) if barred else (NOTE,):
+    pieced = bool(chart.region.alone)
+    for line in (NOTE, *[BARS] * barred, *[PIECES] * pieced):
         bottom += 22.0
         shapes.append(Text("soft", _MARGIN, bottom, line, 12.0, "start"))
     return Scene(whole, bottom + 22.0, title, f"{about} {NOTE}".strip(), shapes)
@@ -146,7 +151,7 @@ class _Panel:
         if not self.left_over:
             found += self._region("border", focus)
             for i in self._ringed(large):
-                x, y = self.view.xy(complex(centre[i]))
+                x, y = self.view.xy(complex(centre[i] if chart.own[i] else place[i]))
                 found.append(Circle("border", x, y, max(chart.own[i] and large[i] + 3.0, 7.0)))
         out = _AWAY + (BAR if has_bars(records) else 0.0)
         return [*found, *self._words(seen, centre, large, kept, out)]

@@ -109,6 +109,9 @@ class Painter {
     this.names(scene);
   }
 
+  // How much nearer to the middle a topic's circle is drawn than the topic.
+  pull(i) { return (1 - this.reach) / (1 - this.reach * (this.x[i] ** 2 + this.y[i] ** 2)); }
+
   sx(x) { return this.cx + this.R * x; }
   sy(y) { return this.cy - this.R * y; }
 
@@ -132,8 +135,9 @@ class Painter {
       const ringed = alone.filter((i, first) => i && (this.size[i] > 1.2 || !first));
       if (!alone.length) ringed.push(...wholes.slice(0, 1).filter((i) => this.size[i] < 2));
       for (const i of ringed) {
+        const k = world.own[i] ? this.pull(i) : 1;
         c.beginPath();
-        c.arc(this.sx(this.x[i]), this.sy(this.y[i]), world.own[i] ? Math.max(this.size[i] + 4, 8) : 8, 0, 7);
+        c.arc(this.sx(this.x[i] * k), this.sy(this.y[i] * k), world.own[i] ? Math.max(this.size[i] + 4, 8) : 8, 0, 7);
         c.stroke();
       }
     }
@@ -173,7 +177,7 @@ class Painter {
     for (let i = 0; i < world.n; i++) {
       const size = this.size[i];
       if (size < 1.2 || (scene.gone && i && !scene.left[i])) continue;
-      const square = this.x[i] ** 2 + this.y[i] ** 2, k = (1 - this.reach) / (1 - this.reach * square);
+      const k = this.pull(i);
       c.beginPath();
       if (world.own[i]) { c.arc(this.sx(this.x[i] * k), this.sy(this.y[i] * k), size, 0, 7); c.stroke(); }
       else { c.arc(this.sx(this.x[i]), this.sy(this.y[i]), Math.min(2.4, size / 2), 0, 7); c.fill(); }

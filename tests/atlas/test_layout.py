@@ -77,7 +77,7 @@ def test_nothing_of_a_subtree_is_outside_of_its_half_plane(paths: list[Path]):
 @given(st.lists(st.lists(NAMES, min_size=1, max_size=3).map(tuple), min_size=1, max_size=30))
 def test_with_a_taxonomy_every_region_is_one_half_plane(paths: list[Path]):
     layout = lay_out(paths, KEY, planted(joined(paths)))
-    topics, points = records(layout, 5)
+    topics, points = records(layout, 40)
     for topic in range(1, len(layout.paths)):
         assert region_of(layout, topic, topics, points) == ([topic], [])
 

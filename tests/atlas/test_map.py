@@ -105,6 +105,20 @@ def test_the_plan_says_what_would_go_and_what_is_held():
         assert len(inside.chart) == 4 and "3 of them drawn here" in inside.svg()
 
 
+def test_a_region_in_pieces_says_so_and_a_taxonomy_mends_it():
+    records = [record(i, f"{'abcdefghijklmnopqrst'[i % 20]}/below") for i in range(40)]
+    with memory_of(records) as memory:
+        pieces = [
+            name for name in "abcdefghijklmnopqrst" if memory.map(topic=name).chart.region.alone
+        ]
+        assert pieces  # of twenty hashed names some are near one another
+        assert "pieces and rings" in memory.map(topic=pieces[0]).svg()
+        known = list("abcdefghijklmnopqrst")
+        for name in pieces:
+            drawn = memory.map(topic=name, taxonomy=known)
+            assert not drawn.chart.region.alone and "pieces" not in drawn.svg()
+
+
 def test_a_map_changes_nothing_and_can_be_drawn_beside_a_writer(tmp_path: Path):
     with memory_of([record(1, "health", "ann")], str(tmp_path / "kb")) as memory:
         files = {p: p.read_bytes() for p in (tmp_path / "kb").rglob("*") if p.is_file()}
