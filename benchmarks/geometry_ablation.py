@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ STEPS, RATE = 1_500, 1e-2
 RAW = 96  # 384 numbers of one byte are as many bytes as 96 of four
 SPACES = (*TRAINED, "principal axes", "raw, int8")
 Numbers = Mapping[str, float]
+Found = Mapping[tuple[str, int], list[Numbers]]
 
 
 def ground(data: Path, encoder: Encoder, cache: Path | None) -> Vectors:
@@ -71,7 +72,7 @@ def wanted(seeds: int) -> Iterator[tuple[int, str, int]]:
                 yield seed, name, dim
 
 
-def measured(on: Vectors, seeds: int, kept: Path) -> dict[tuple[str, int], list[Numbers]]:
+def measured(on: Vectors, seeds: int, kept: Path) -> Found:
     """Measure what isn't in the file yet; return everything, by space and dimension."""
     lines = kept.read_text().splitlines() if kept.exists() else []
     told = [json.loads(line) for line in lines]
@@ -96,7 +97,7 @@ def measured(on: Vectors, seeds: int, kept: Path) -> dict[tuple[str, int], list[
     return found
 
 
-def rows(found: Mapping[tuple[str, int], Sequence[Numbers]]) -> list[list[str]]:
+def rows(found: Found) -> list[list[str]]:
     """Write the table: means over seeds, the best of a size in bold."""
     lines = []
     for dim in sorted({dim for _, dim in found}):

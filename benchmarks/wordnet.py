@@ -9,6 +9,7 @@ import gzip
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from material import Floats
@@ -23,9 +24,7 @@ LEAVES = 9_000
 
 def nouns(path: Path, leaves: int = LEAVES) -> Hierarchy:
     """Read so many leaves, drawn once, and all that stands above them."""
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        rows = {row["id"]: row for row in map(json.loads, file)}
-    above = {i: [p for p in (*row["hyper"], *row["inst"]) if p in rows] for i, row in rows.items()}
+    rows, above = _read(path)
     inner = {parent for parents in above.values() for parent in parents}
     ends = sorted(i for i in rows if i not in inner and above[i])
     drawn = np.random.default_rng(0).permutation(len(ends))[:leaves]
@@ -33,6 +32,25 @@ def nouns(path: Path, leaves: int = LEAVES) -> Hierarchy:
     names = {i: ", ".join(rows[i]["words"]) for i in kept}
     edges = [(i, parent) for i in kept for parent in above[i]]
     return Hierarchy.of(names, edges, {i: rows[i]["def"] for i in kept})
+
+
+def branch(path: Path, root: str) -> Hierarchy:
+    """Read one concept, by its id, and all that stands under it."""
+    rows, above = _read(path)
+    below: dict[str, list[str]] = {}
+    for i, parents in above.items():
+        for parent in parents:
+            below.setdefault(parent, []).append(i)
+    kept = _closed([root], {i: below.get(i, []) for i in rows})
+    edges = [(i, parent) for i in kept for parent in above[i] if parent in kept]
+    return Hierarchy.of({i: rows[i]["words"][0] for i in kept}, edges, {})
+
+
+def _read(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, list[str]]]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        rows = {row["id"]: row for row in map(json.loads, file)}
+    above = {i: [p for p in (*row["hyper"], *row["inst"]) if p in rows] for i, row in rows.items()}
+    return rows, above
 
 
 def _closed(ids: Iterable[str], above: dict[str, list[str]]) -> set[str]:
