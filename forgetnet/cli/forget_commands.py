@@ -132,8 +132,7 @@ def forget(
         "mentions": not keep_mentions,
     }
     with forgetful(store, encoder, key, readonly=dry_run) as memory:
-        if scope_file is not None:
-            scope["scope"] = _confirmed(scope_file, memory, allow_all=allow_all)
+        scope["scope"] = scope_file and _confirmed(scope_file, memory, allow_all=allow_all)
         plan = memory.forget(**scope, dry_run=True)
         if dry_run or not as_json:
             from forgetnet.cli.render import plan_of

@@ -64,7 +64,7 @@ class Proposal:
         for name in _COUNTS:
             natural(getattr(self, name), "a count of the proposal")
         told = [getattr(self, name) for name in _SHARES]
-        if (self.method == "uncalibrated") != (told == [None] * 3):
+        if {share is None for share in told} != {self.method == "uncalibrated"}:
             raise ReceiptInvalid("only a proposal that isn't calibrated has no miss rate")
         shares = [share for share in (self.recall_ppm, *told) if share is not None]
         if any(natural(share, "a share of the proposal") > _MILLION for share in shares):
