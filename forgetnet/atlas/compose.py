@@ -33,7 +33,7 @@ NOTE = (
     "Nothing moves when something is forgotten."
 )
 PIECES = (
-    "Names near it share its part of the disk, so pieces and rings stand for its half-plane; a "
+    "Topics near it share its part of the disk, so pieces and rings stand for its half-plane; a "
     "taxonomy would give each its own."
 )
 BARS = "Bars around the rim count what is filed too deep to be seen from here."

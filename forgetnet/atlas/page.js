@@ -93,7 +93,7 @@
     const path = pathOf(chosen), own = world.own[chosen];
     $("chosen").textContent = shown(path, 400);
     $("chosen-about").textContent = `${number(picked.count, "record")} here and below, ${own.toLocaleString("en")} of them here`
-      + (picked.region.wholes.length === 1 && !picked.region.alone.length ? "." : "; names near it share its part of the disk, so its region is drawn in pieces.");
+      + (picked.region.wholes.length === 1 && !picked.region.alone.length ? "." : "; topics near it share its part of the disk, so its region is drawn in pieces.");
     const store = data.store === null ? "" : ` --store ${quoted(data.store)}`;
     $("python").textContent = `memory.forget(topic=${literal(path)})`;
     $("shell").textContent = path.includes("\0") ? "A shell can't say a name with NUL."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import cmath
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEY = bytes(range(32))
 TOPICS = ["health/allergies", "health/sport", "work/kiln", "work", "travel", None, "a/b/c/d/e/f"]
 HOSTILE = [
+    "</script><script>alert(1)</script>",
     "<",
     "script><script>alert(1)<",
     "\"quotes\" & 'single' ]]> -->",
@@ -195,7 +197,8 @@ def test_a_hostile_name_is_data_and_nothing_else(where: str, tmp_path: Path):
             "subject": [name for name, _ in data["subjects"]],
             "text": data["records"]["texts"],
         }[where]
-        assert set(told) <= {*HOSTILE, ""} and len(set(told) - {""}) >= 8
+        parts = {part for name in HOSTILE for part in name.split("/")}
+        assert set(told) <= {*HOSTILE, *parts, ""} and len(set(told) - {""}) >= 8
         tree = ET.fromstring(drawn.svg())  # noqa: S314 - we wrote it
         assert {element.tag.partition("}")[2] for element in tree.iter()} <= {
             *("svg", "title", "desc", "style", "rect", "circle", "path", "text"),
@@ -284,6 +287,59 @@ def test_colours_go_to_the_largest_subjects_or_to_those_that_are_named():
         assert "nobody" not in svg and svg.index("s11\u2069") < svg.index("s3\u2069")
         memory.forget(subject="s11")
         assert memory.map(coloured=["s11", "nobody", "s3"]).chart.subjects[2] == ("s3", 9)
+
+
+def traced(path: str) -> list[complex]:
+    """The corners of a path of an SVG, its arcs cut into short pieces as the format says."""
+    found: list[complex] = []
+    for letter, told in re.findall(r"([MLA])([^MLAZ]*)", path):
+        numbers = [float(word) for word in told.split()]
+        end = complex(*numbers[-2:])
+        if letter == "A":
+            start, radius, sweep = found[-1], numbers[0], numbers[4]
+            chord = end - start
+            away = max(0.0, radius**2 - abs(chord) ** 2 / 4.0) ** 0.5
+            # y grows downwards; sweep 1 goes towards greater angles, and no arc is a large one
+            middle = (start + end) / 2.0 + (1j if sweep else -1j) * chord / abs(chord) * away
+            turn = cmath.phase((end - middle) / (start - middle))
+            assert (turn > 0.0) == bool(sweep) or abs(turn) > 3.14
+            steps = np.exp(1j * turn * np.linspace(0.0, 1.0, 60))[1:-1]
+            found += list(middle + (start - middle) * steps)
+        found.append(end)
+    return found
+
+
+def inside(corners: list[complex], point: complex) -> bool:
+    crossed = 0
+    for a, b in zip(corners, [*corners[1:], corners[0]], strict=True):
+        if (a.imag > point.imag) != (b.imag > point.imag):
+            crossed += (
+                point.real < a.real + (point.imag - a.imag) / (b.imag - a.imag) * (b - a).real
+            )
+    return bool(crossed % 2)
+
+
+@pytest.mark.parametrize("under", [None, "work", "health"])
+@pytest.mark.parametrize("topic", ["work", "health", "health/sport"])
+def test_the_file_itself_encloses_what_goes_and_nothing_that_stays(topic: str, under: str | None):
+    records = [record(i, TOPICS[i % 6], f"s{i % 5}") for i in range(120)]
+    known = ["health/sport", "work/kiln", "travel", "health/allergies"]
+    with memory_of(records) as memory:
+        svg = memory.map(under, topic=topic, taxonomy=known).svg()
+    (region,) = re.findall(r'<path class="region" d="([^"]*)"', svg)
+    corners = traced(region)
+    stay = [
+        complex(*map(float, point))
+        for path in re.findall(r'<path class="s\d" stroke-width="[\d.]+" d="([^"]*)"', svg)
+        for point in re.findall(r"M([-\d.]+) ([-\d.]+)h0", path)
+    ]
+    go = [complex(*map(float, at)) for at in re.findall(r"M([-\d.]+) ([-\d.]+)m-", svg)]
+    shown = sum(1 for r in records if under is None or (r.topic or "").startswith(under))
+    assert len(go) + len(stay) == shown + 5  # and those of the legend
+    wanted = sum(1 for r in records if (r.topic or "").startswith(topic))
+    assert len(go) == (wanted if under is None or topic.startswith(under) else 0)
+    assert all(inside(corners, point) for point in go)
+    assert not any(inside(corners, point) for point in stay)
 
 
 @pytest.mark.parametrize("many", [0, 1, 10_000])
