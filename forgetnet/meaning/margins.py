@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from forgetnet.linking.nearest import UNIT, Whole, blocks
 
-__all__ = ["Field", "K", "margins"]
+__all__ = ["Field", "K", "margins", "of_scores"]
 
 K = 5
 """How many of the nearest on each side count, as many as vote in linking."""
@@ -56,13 +56,21 @@ def margins(vectors: Floats, against: Field, own: Ints | None = None) -> Doubles
         (n,) from -2 to 2; ``-inf`` for the only exemplar inside, with nothing to compare it with.
     """
     found = np.empty(len(vectors), np.float64)
-    sides = [np.flatnonzero(side) for side in (against.inside, against.outside)]
     for rows, scores in blocks(vectors, against.codes):
-        if own is not None:
-            themselves = np.flatnonzero(own[rows] >= 0)
-            scores[themselves, own[rows][themselves]] = -np.inf
-        inside, outside = (_best_mean(scores, side) for side in sides)
-        found[rows] = inside - against.weight * np.where(np.isfinite(outside), outside, 0.0)
+        mine = None if own is None else own[rows]
+        found[rows] = of_scores(scores, against, mine)
+    return found
+
+
+def of_scores(scores: Whole, against: Field, own: Ints | None = None) -> Doubles:
+    """Return :func:`margins` from (n, m) scores to the exemplars, which are used up."""
+    if own is not None:
+        themselves = np.flatnonzero(own >= 0)
+        scores[themselves, own[themselves]] = -np.inf
+    inside, outside = (
+        _best_mean(scores, np.flatnonzero(side)) for side in (against.inside, against.outside)
+    )
+    found: Doubles = inside - against.weight * np.where(np.isfinite(outside), outside, 0.0)
     return found
 
 
