@@ -25,7 +25,7 @@ LEAST_BYTES = 8
 
 _WHOLE = 512  # characters up to which a text is one needle
 _PART = 256  # characters of each of the three needles of a longer one
-_MOST = 1 << 19  # patterns; a quarter of a gigabyte
+_MOST = 1 << 17  # patterns: half of them spell strings, half are runs of numbers
 _FORMS = 14  # spellings of a string, at most
 _RUN = 8  # any 16 consecutive numbers hold one of the runs 0-7, 8-15, ... whole
 _AT_ONCE = 256  # vectors taken apart at a time
@@ -128,7 +128,8 @@ class Needles:
     Attributes:
         short: how many values are too short or too uniform for a raw search.
         spacing: 1, or more where there are too many records to keep every run of numbers; see
-            ``windows``. Then strings are looked for as UTF-8 only, too.
+            ``windows``.
+        spelt: whether strings are looked for in all spellings; of too many, as UTF-8 only.
         strings: the ids, texts and subjects, whole, as UTF-8.
         firsts: the first 8 bytes of each vector, as numbers, sorted; None for shorter vectors.
     """
@@ -155,13 +156,14 @@ class Needles:
         self.firsts = firsts_of(rows)
         self._digests = {hasher.name(value) for _, value in strings}
         runs = 0 if rows is None else rows.size // _RUN * 3
-        self.spacing = -(-(runs + _FORMS * len(strings)) // _MOST) or 1
+        self.spacing = -(-2 * runs // _MOST) or 1
+        self.spelt = 2 * _FORMS * len(strings) <= _MOST
         for kind, value in sorted(strings):
             pieces = [piece for piece in _pieces(value) if _is_telling(piece)]
             self.short += not pieces
             for piece in pieces:
                 source = piece.encode("utf-8", "surrogatepass")
-                forms = spellings(piece) if self.spacing == 1 else {source}
+                forms = spellings(piece) if self.spelt else {source}
                 self._own(owners, Label(kind, hasher.name(value), source), forms)
         found = () if rows is None else zip(rows, windows(rows, self.spacing), strict=True)
         for row, forms in found:

@@ -101,6 +101,9 @@ def test_many_records_are_searched_with_fewer_needles(monkeypatch: pytest.Monkey
     monkeypatch.setattr(needles, "_MOST", 200)
     thin = Needles(records, drawn, salt=bytes(32))
     assert whole.spacing == 1 < thin.spacing and len(thin) < len(whole)
+    assert whole.spelt and not thin.spelt
+    monkeypatch.setattr(needles, "_MOST", 600)
+    assert Needles(records, drawn, salt=bytes(32)).spelt
     everything = {(label.kind, label.digest) for label in whole.labels(range(len(whole)))}
     assert {(label.kind, label.digest) for label in thin.labels(range(len(thin)))} == everything
     assert len(only(drawn[0], thin.spacing)) < len(only(drawn[0]))
