@@ -254,11 +254,13 @@ class WholeMachine(TwinMachine):
         self.seen[kind] += 1
 
     @precondition(lambda self: hasattr(self, "memory") and self.now.live)
-    @rule(which=st.integers(0, 99), most=st.integers(1, 3))
-    def forget_some(self, which: int, most: int) -> None:
-        """Forget a few by id, rather what is held."""
-        some = sorted(self.now.held() if which % 2 else ()) or sorted(self.now.live)
-        chosen = {some[(which + 7 * n) % len(some)] for n in range(most)}
+    @rule(which=st.integers(0, 99), most=st.integers(1, 3), held=st.booleans())
+    def forget_some(self, which: int, most: int, held: bool) -> None:
+        """Forget a few by id, some of which may have just been put under a hold."""
+        if held:
+            self.mark("hold", which % 4, which)
+        some = sorted(self.now.live)
+        chosen = {some[(which + n) % len(some)] for n in range(most)}
         self.forget(lambda: self.memory.forget(ids=sorted(chosen)), chosen, chosen)
 
     @precondition(lambda self: hasattr(self, "memory") and self.now.live)
