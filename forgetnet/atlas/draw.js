@@ -83,7 +83,7 @@ class Painter {
     const w = Math.max(1, Math.round(box.width * dpr)), h = Math.max(1, Math.round(box.height * dpr));
     if (this.canvas.width !== w || this.canvas.height !== h) { this.canvas.width = w; this.canvas.height = h; }
     this.cx = box.width / 2; this.cy = box.height / 2;
-    const side = box.width > 700 ? 130 : box.width > 420 ? 60 : 16;
+    const side = box.width > 700 ? 130 : box.width > 420 ? 96 : 16;
     this.R = Math.max(40, Math.min(box.width / 2 - side, box.height / 2 - 44));
   }
 
@@ -308,7 +308,9 @@ class Painter {
         x = this.cx + this.R * this.x[i] * k; y = this.cy - this.R * this.y[i] * k;
         align = this.x[i] >= 0 ? "left" : "right";
       } else y += (world.own[i] ? Math.max(size, 4) : 4) + letters * .9;
-      const left = align === "center" ? x - wide / 2 : align === "left" ? x : x - wide;
+      let left = align === "center" ? x - wide / 2 : align === "left" ? x : x - wide;
+      const over = Math.max(0, left + wide + 6 - this.w) - Math.max(0, 6 - left);
+      if (Math.abs(over) < 80) { left -= over; x -= over; }
       const box = [left - 3, y - letters * .75, left + wide + 3, y + letters * .75];
       if (box[0] < 2 || box[2] > this.w - 2 || box[1] < 2 || box[3] > this.h - 2) return;
       if (boxes.some((b) => box[0] < b[2] && b[0] < box[2] && box[1] < b[3] && b[1] < box[3])) return;

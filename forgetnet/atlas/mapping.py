@@ -97,7 +97,10 @@ class Maps:
 
 def _short(root: Path) -> str:
     """Write a folder as it is called from here, where that is shorter."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError:  # the folder that we are in was removed
+        return str(root)
     return str(root.relative_to(here) if root.is_relative_to(here) else root)
 
 
