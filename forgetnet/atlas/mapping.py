@@ -79,7 +79,9 @@ class Maps:
             raise InvalidScope("after= needs a scope: ids=, subject=, filter= or topic=")
         path = _path_of(under)
         tree = planted(names_of(taxonomy, "taxonomy", InvalidScope, ordered=True))
-        names = None if coloured is None else names_of(coloured, "coloured", InvalidScope)
+        names = (
+            None if coloured is None else names_of(coloured, "coloured", InvalidScope, ordered=True)
+        )
         with self._keeping() as office, office.store.still():
             taken = None
             if not empty:
