@@ -160,6 +160,7 @@
     const release = (event) => {
       if (!pointers.delete(event.pointerId)) return;
       pinch = 0;
+      for (const left of pointers.values()) grip = Disk.move(...inDisk(left), ...focus);
       canvas.classList.remove("moving");
       if (event.type === "pointerup" && moved <= 3) {
         const found = painter.at(...spot(event));
