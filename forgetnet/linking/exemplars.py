@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +82,10 @@ class Exemplars:
         if len(set(names)) < len(names):
             raise InvalidRecord("an exemplar's name comes twice; give each name once")
         given = np.asarray(vectors, np.float32)
-        if given.ndim != 2 or not (np.abs(np.einsum("ij,ij->i", given, given) - 1.0) <= _UNIT).all():
+        if (
+            given.ndim != 2
+            or not (np.abs(np.einsum("ij,ij->i", given, given) - 1.0) <= _UNIT).all()
+        ):
             raise InvalidRecord("an exemplar's vector doesn't have length 1; divide it by its norm")
         order = sorted(range(len(names)), key=names.__getitem__)
         codes = whole(given)[order]
@@ -117,6 +121,19 @@ class Exemplars:
     def tells_apart(self) -> bool:
         """Whether they have two topics at least; one can't be told from anything."""
         return len(self.above) > 1
+
+    @cached_property
+    def ballots(self) -> tuple[Scores, Scores, Scores]:
+        """Return for each label where its votes begin, (t + 1,), them, and the label of each, (m,).
+
+        Label i votes for the concepts ``flat[starts[i] : starts[i + 1]]``.
+        """
+        number = {topic: i for i, topic in enumerate(self.above)}
+        sizes = np.array([len(found) for found in self.above.values()], np.int64)
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+        flat = np.concatenate([np.zeros(0, np.int64), *self.above.values()])
+        label = np.fromiter(map(number.__getitem__, self.topics), np.int64, len(self))
+        return starts, flat, label
 
     def inside(self, topic: str) -> npt.NDArray[np.bool_]:
         """Tell which of them lie at or under a topic, (m,).

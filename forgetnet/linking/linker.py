@@ -10,6 +10,7 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -26,11 +27,15 @@ __all__ = ["Link", "Linker", "Links", "Method"]
 Method = Literal["knn", "centroid"]
 
 _K = {"knn": 5, "centroid": 3}
+_ROWS = 4_096  # whose votes are counted at once: they stay in the cache
 _MOST = 64  # squares of 23-bit differences: 2^46 times 64 stays below 2^53
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+
+_NONE = np.zeros(0, np.int64)
 
 
 class Link(NamedTuple):
@@ -146,10 +151,11 @@ class Linker:
             vectors: (n, d) unit vectors.
             exemplars: what is known.
         """
-        order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
-        named = tuple(ids[i] for i in order.tolist())
+        if any(a > b for a, b in pairwise(ids)):
+            order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+            ids, vectors = [ids[i] for i in order.tolist()], vectors[order]
         known = self.known(exemplars)
-        return self.decide(named, known, *self.near(vectors[order], known))
+        return self.decide(tuple(ids), known, *self.near(vectors, known))
 
     def known(self, exemplars: Exemplars) -> Exemplars:
         """Return who may vote: the exemplars, or their centroids."""
@@ -169,13 +175,16 @@ class Linker:
 
     def decide(self, ids: tuple[str, ...], known: Exemplars, slots: Ints, scores: Scores) -> Links:
         """Count the votes of :meth:`near`; ids ascend."""
-        rows, columns, votes = _ballots(known, slots, scores)
-        all_of = np.zeros(len(ids), np.int64)
-        if slots.shape[1]:
-            all_of = _weights(scores).sum(axis=1)
-        margins = (2 * votes - all_of[rows]) / np.maximum(all_of[rows], 1)
-        kept = margins > self.min_margin
-        return Links(ids, known.concepts, rows[kept], columns[kept], margins[kept])
+        rows, columns, margins = [_NONE], [_NONE], [np.zeros(0)]
+        for at in range(0, len(ids) if slots.shape[1] else 0, _ROWS):
+            some = slice(at, at + _ROWS)
+            row, column, margin = _majorities(known, slots[some], _weights(scores[some]))
+            kept = margin > self.min_margin
+            rows.append(row[kept] + at)
+            columns.append(column[kept])
+            margins.append(margin[kept])
+        arrays = (np.concatenate(rows), np.concatenate(columns), np.concatenate(margins))
+        return Links(ids, known.concepts, *arrays)
 
     def margins(self, vectors: Floats, exemplars: Exemplars, topic: str) -> Doubles:
         """Return how much nearer each of n vectors lies to a topic than to all else, (n,).
@@ -230,28 +239,27 @@ def _weights(scores: Scores) -> Ints:
     return votes
 
 
-def _ballots(known: Exemplars, slots: Ints, scores: Scores) -> tuple[Ints, Ints, Ints]:
-    """Return the votes that each row has for each concept: rows, concepts, sums; in that order."""
-    if slots.shape[1] < 2 or not len(slots):
-        empty = np.zeros(0, np.int64)
-        return empty, empty, empty
-    labels = tuple(known.above)
-    number = {topic: i for i, topic in enumerate(labels)}
-    label = np.fromiter(map(number.__getitem__, known.topics), np.int64, len(known))
-    sizes = np.array([len(known.above[topic]) for topic in labels], np.int64)
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    flat = np.concatenate([known.above[topic] for topic in labels])
+def _majorities(known: Exemplars, slots: Ints, weights: Ints) -> tuple[Ints, Ints, Doubles]:
+    """Return what has more votes for it than against it: rows, concepts, margins.
+
+    In the order of rows, then of concepts; each (row, concept) once.
+    """
+    starts, flat, label = known.ballots
     voted = label[slots[:, :-1]].ravel()
-    lengths = sizes[voted]
+    lengths = starts[voted + 1] - starts[voted]
     ends = np.cumsum(lengths)
     # position within each ballot, and so in the list of what its label stands for
     within = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
     columns = flat[np.repeat(starts[voted], lengths) + within]
-    rows = np.repeat(np.arange(len(voted)) // (slots.shape[1] - 1), lengths)
+    rows = np.repeat(np.arange(len(voted)) // weights.shape[1], lengths)
     keys = rows * len(known.concepts) + columns
     order = np.argsort(keys)
     keys = keys[order]
-    votes = np.repeat(_weights(scores).ravel(), lengths)[order]
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-    row, column = np.divmod(keys[first], len(known.concepts))
-    return row, column, np.add.reduceat(votes, first)
+    votes = np.add.reduceat(np.repeat(weights.ravel(), lengths)[order], first)
+    first = order[first]
+    row = rows[first]
+    all_of = weights.sum(axis=1)[row]
+    lead = 2 * votes - all_of
+    most = lead > 0
+    return row[most], columns[first][most], lead[most] / all_of[most]

@@ -49,11 +49,16 @@ def blocks(vectors: Floats, codes: Whole) -> Iterator[tuple[slice, Whole]]:
         codes: (m, d) of :func:`whole`.
     """
     across = np.ascontiguousarray(codes.T)
-    held = np.empty((min(_ROWS, len(vectors)), len(codes)), np.float32)
+    size = min(_ROWS, len(vectors))
+    rounded, held = (
+        np.empty((size, len(across)), np.float32),
+        np.empty((size, len(codes)), np.float32),
+    )
     for start in range(0, len(vectors), _ROWS):
-        some = whole(vectors[start : start + _ROWS])
-        scores = held[: len(some)]
-        np.matmul(some, across, out=scores)
+        some = vectors[start : start + _ROWS]
+        left, scores = rounded[: len(some)], held[: len(some)]
+        np.rint(np.multiply(some, _STEPS, out=left), out=left)  # as whole() does
+        np.matmul(left, across, out=scores)
         yield slice(start, start + len(some)), scores
 
 
@@ -77,13 +82,14 @@ def nearest(vectors: Floats, codes: Whole, k: int) -> tuple[Slots, Scores]:
 
 def _take(scores: Whole, k: int) -> tuple[Slots, Scores]:
     """Return the k largest of each row, equals from the left; the scores are used up."""
-    across = np.arange(len(scores))
     slots = np.empty((len(scores), k), np.int64)
     best = np.empty((len(scores), k), np.int64)
+    flat, starts = scores.reshape(-1), np.arange(len(scores)) * scores.shape[1]
     for i in range(k):
         slots[:, i] = at = scores.argmax(axis=1)  # the first of equals
-        best[:, i] = scores[across, at]
-        scores[across, at] = -np.inf
+        at += starts
+        best[:, i] = flat[at]
+        flat[at] = -np.inf
     return slots, best
 
 
