@@ -155,13 +155,23 @@ def _by_exemplars(concept: Concept, own: Ints, alpha: int, shift: int) -> Cut:
 def _others(concept: Concept) -> dict[str, Mask]:
     """Return topics that can be asked for as if they were new, and which exemplars are theirs."""
     shown = int(concept.inside.sum())
-    labels = np.array([label or "" for label in concept.labels])
-    found = {}
-    for topic in sorted(set(labels[concept.outside]) - {""}, key=id_hash):
-        members = (labels == topic) | np.char.startswith(labels, f"{topic}/")
-        if (members & concept.outside).sum() > bool(shown) and not (members & concept.inside).any():
-            found[topic] = members & concept.outside
-    return dict(list(found.items())[:_TOPICS])
+    labels = np.array(concept.labels, object)
+    positions: dict[str, list[int]] = {}
+    for at, label in enumerate(concept.labels):
+        if label is not None:
+            positions.setdefault(label, []).append(at)
+    found: dict[str, Mask] = {}
+    for topic in sorted({*labels[concept.outside].tolist()} - {None}, key=id_hash):
+        members = np.zeros(len(labels), np.bool_)
+        for label, some in positions.items():
+            if f"{label}/".startswith(f"{topic}/"):
+                members[some] = True
+        theirs = members & concept.outside
+        if theirs.sum() > bool(shown) and not (members & concept.inside).any():
+            found[topic] = theirs
+        if len(found) == _TOPICS:
+            break
+    return found
 
 
 def _as_new(
