@@ -387,7 +387,8 @@ def main(arguments: Sequence[str]) -> int:
         data = read(name, options.data / name, vectors)
         rows, met, said = rows_of(name, data, range(options.splits), options.concepts, vectors)
         good &= met
-        called = f"`python benchmarks/scopes.py PATH --sets {name}`, {options.splits} splits"
+        many = f"--splits {options.splits} --concepts {options.concepts}"
+        called = f"`python benchmarks/scopes.py PATH --sets {name} {many}`"
         text = f"{called}\n\n{table(HEAD, rows)}\n\n{' '.join(said)} {machine(PACKAGES)}"
         print(text)
         if options.markdown:
