@@ -336,6 +336,9 @@ class WholeMachine(TwinMachine):
     def check(self, receipt: Receipt, matched: set[str], kept: set[str]) -> None:
         super().check(receipt, matched, kept)
         self.nothing_left()
+        for place in self.now.places if self.sealed else ():
+            keys = (self.path / "store" / "keys").read_bytes()
+            assert keys in [copy.read_bytes() for copy in place.glob("keys-*.slots")]
 
     def nothing_left(self) -> None:
         """Nothing that isn't live is in any file, nor among the words in memory."""
