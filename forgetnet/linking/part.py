@@ -86,7 +86,8 @@ class Linked:
 
     def links(self) -> Links:
         """Return the links of what is live now."""
-        return self._decided(self._current())
+        with self._store.still():
+            return self._decided(self._current())
 
     def _decided(self, state: _State) -> Links:
         return self.linker.decide(state.ids, state.known, state.slots, state.scores)
@@ -94,7 +95,8 @@ class Linked:
     @property
     def tells_apart(self) -> bool:
         """Whether there are two topics at least to learn from."""
-        return self._current().known.tells_apart
+        with self._store.still():
+            return self._current().known.tells_apart
 
     # -- keeping in line
 
