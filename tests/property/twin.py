@@ -77,7 +77,7 @@ class TwinMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
-        self.root = Path(self._folder.name)
+        self.root = Path(self._folder.name).resolve()
         self.path = self.root / "kb"
         self.clock = Clock()
         self.now = Should()
@@ -174,7 +174,7 @@ class TwinMachine(RuleBasedStateMachine):
             )
             assert found in (None, wanted)
 
-    @rule(i=consumes(ids))
+    @rule(i=ids)
     def delete(self, i: str) -> None:
         if i in self.now.held():
             with pytest.raises(Held):
