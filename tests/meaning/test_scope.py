@@ -92,8 +92,10 @@ def test_something_new_is_calibrated_on_other_topics_by_their_names():
         new = memory.scope("green fox", recall=0.9, topics=[])
         assert new.method == "topics" and new.miss.units == 15
         assert {f"fox{i}" for i in range(8)} <= set(new.ids)
-        called = memory.scope("red cat", recall=0.5)
-        assert called.topics == ("zoo/red_cat",) and called.method == "exemplars"
+        called = memory.scope("red cat", recall=0.9)
+        assert called.topics == ("zoo/red_cat",) and called.method == "topics"
+        assert called.miss.units == 14  # all topics but the one that is asked for
+        assert memory.scope("red cat", recall=0.1).method == "exemplars"  # six are enough for that
         few = memory.scope("green fox", recall=0.9, topics=[], like=["fox1", "fox2"])
         assert few.method == "topics" and set(new.ids) & {"fox3"} and len(few) <= len(new)
 
