@@ -68,7 +68,7 @@ def texts(options: argparse.Namespace, folder: Path, encoder: Encoder) -> Mappin
     if "ablation" in options.only:
         kept = folder / "ablation.jsonl"
         found = ablated(options.data, encoder, options.cache, options.seeds, kept)
-        head = ["numbers a record", "space", *TASKS, "spread"]
+        head = ["numbers a record", "space", "seeds", *TASKS, "spread"]
         shown["ablation"] = table(head, ablation.rows(found))
         if options.picture and points:
             draw(found, points, options.picture)

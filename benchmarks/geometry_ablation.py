@@ -120,5 +120,5 @@ def rows(found: Found) -> list[list[str]]:
                 - min(one[task] for one in found[name, dim])
                 for task in TASKS
             )
-            lines.append([size, name, *bold, f"{spread:.3f}"])
+            lines.append([size, name, str(len(found[name, dim])), *bold, f"{spread:.3f}"])
     return lines
