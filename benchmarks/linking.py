@@ -6,9 +6,10 @@ The product is ``records @ exemplars.T`` in float32, by numpy and one thread, of
 by 384; product and links take turns, and times are of the processor. ``knn`` has one exemplar a
 topic here, and ``five`` five, beside a product of that size. ``forget`` is the time in which one
 exemplar of a memory is let go of and what it voted on linked anew. With ``--clinc``, the folder of
-CLINC150 (``train.jsonl.gz``, ``val.jsonl.gz``), five utterances of each intent teach, and the 3,000
-of the validation set are linked: how many have a link at each level, and how many of those are
-right. Ends with 1 if the median of a product's size passes 1.2.
+CLINC150 (``train``, ``val``, ``oos_train``, ``oos_val``, each ``.jsonl.gz``), five utterances of
+each intent teach, and the 3,000 of the validation set are linked: how many have a link at each
+level, how many of those are right, and how many of the 200 that belong nowhere are linked all the
+same. Ends with 1 if the median of a product's size passes 1.2.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def clinc(folder: Path) -> None:
     from forgetnet.encode import resolve_encoder
 
     told = {}
-    for name in ("train", "val"):
+    for name in ("train", "val", "oos_train", "oos_val"):
         with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
             told[name] = [json.loads(line) for line in file]
     random.Random(0).shuffle(told["train"])
@@ -103,11 +104,14 @@ def clinc(folder: Path) -> None:
     known = Exemplars.of(names, vectors, [topic for topic, _ in taught])
     asked = encoder.encode([row["text"] for row in told["val"]])
     ids = [f"r{i:04}" for i in range(len(asked))]
-    print("| method | min_margin | domain: linked, right | intent: linked, right |")
-    print("|---|---|---|---|")
+    beside = encoder.encode([row["text"] for row in told["oos_train"] + told["oos_val"]])
+    print("| method | min_margin | domain: linked, right | intent: linked, right | out of scope |")
+    print("|---|---|---|---|---|")
     for method in ("knn", "centroid"):
         for margin in (0.0, 0.3, 0.5):
-            links = Linker(min_margin=margin, method=method).link(ids, asked, known)
+            linker = Linker(min_margin=margin, method=method)
+            links = linker.link(ids, asked, known)
+            lost = len(linker.link(ids[: len(beside)], beside, known).linked) / len(beside)
             cells = []
             for level in (0, 1):
                 found = [link for link in links if link.topic.count("/") == level]
@@ -117,7 +121,7 @@ def clinc(folder: Path) -> None:
                     for row in [told["val"][int(link.id[1:])]]
                 )
                 cells.append(f"{len(found) / len(ids):.3f}, {right / len(found):.3f}")
-            print(f"| {method} | {margin} | {cells[0]} | {cells[1]} |")
+            print(f"| {method} | {margin} | {cells[0]} | {cells[1]} | {lost:.3f} |")
 
 
 def main() -> int:
