@@ -350,11 +350,17 @@ def by_links(data: Data, question: Question, seeds: Sequence[int], concepts: int
 
 
 def rows_of(
-    name: str, data: Data, seeds: Sequence[int], concepts: int, named: Named
+    name: str,
+    data: Data,
+    seeds: Sequence[int],
+    concepts: int,
+    named: Named,
+    *,
+    only: str | None = None,
 ) -> tuple[list[list[str]], bool, list[str]]:
     """Ask a set everything; return the rows, whether promises are met, and the topics it found."""
     rows, good = [], True
-    for question in QUESTIONS[name]:
+    for question in (each for each in QUESTIONS[name] if only in {None, each.shown}):
         promised = not question.apart
         for recall, tally in measure(data, question, seeds, concepts, named).items():
             how = "/".join(sorted(set(tally.methods)))
@@ -364,6 +370,8 @@ def rows_of(
         if question.known:
             links = by_links(data, question, seeds, concepts)
             rows.append(links.row(f"{question.shown}: kNN links alone", None))
+    if only is not None:
+        return rows, good, []
     for recall, tally in by_cosine(data, seeds, concepts, named).items():
         asked = "a new intent: cosine of its name alone (by topics, no margin)"
         rows.append(tally.row(asked, recall, held=False))
@@ -379,13 +387,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--sets", nargs="*", choices=SETS, default=list(SETS))
     parser.add_argument("--splits", type=int, default=20)
     parser.add_argument("--concepts", type=int, default=20, help="topics asked for in a split")
+    parser.add_argument("--only", help="ask this kind of question alone, as the table calls it")
     parser.add_argument("--markdown", type=Path, help="a page that the table is put into")
     options = parser.parse_args(arguments)
     vectors = Vectors(resolve_encoder(options.encoder), options.cache)
     good = True
     for name in options.sets:
         data = read(name, options.data / name, vectors)
-        rows, met, said = rows_of(name, data, range(options.splits), options.concepts, vectors)
+        asked = (name, data, range(options.splits), options.concepts, vectors)
+        rows, met, said = rows_of(*asked, only=options.only)
         good &= met
         many = f"--splits {options.splits} --concepts {options.concepts}"
         called = f"`python benchmarks/scopes.py PATH --sets {name} {many}`"
