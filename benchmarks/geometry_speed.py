@@ -17,6 +17,7 @@ import lancedb
 import numpy as np
 import pyarrow as pa
 from bench import Row, at_most
+from lancedb.index import BTree
 from timing import in_turn, tell
 
 from forgetnet.geometry.codes import Path, places, subtree_mask
@@ -69,7 +70,7 @@ def lance(tree: Tree, folder: str, *, index: bool) -> Ask:
     table = pa.table({"id": np.arange(len(tree.paths)), "path": tree.texts})
     base = lancedb.connect(f"{folder}/{'indexed' if index else 'plain'}").create_table("t", table)
     if index:
-        base.create_scalar_index("path", index_type="BTREE")
+        base.create_index("path", config=BTree())
 
     def ask(path: Path) -> set[int]:
         where = f"starts_with(path, '{'/'.join(path)}/')"
