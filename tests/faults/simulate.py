@@ -360,8 +360,9 @@ def _write(content: dict[int, bytes], write: Op, fate: str) -> None:
     data = write.data
     if fate == "torn":
         data = data[: len(data) // 2]
-    elif fate == "zeroed":  # the length came to the disk, the bytes didn't
-        data = bytes(len(data))
+    elif fate == "zeroed":  # the length came to the disk, the bytes didn't; what was there stays
+        stood = old[write.at : write.at + len(data)]
+        data = stood + bytes(len(data) - len(stood))
     old = old.ljust(write.at, b"\0")
     content[write.file] = old[: write.at] + data + old[write.at + len(data) :]
 
