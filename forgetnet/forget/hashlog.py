@@ -13,7 +13,13 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from forgetnet.errors import StoreCorrupt
-from forgetnet.files import append_durable, shred, truncate_durable, write_durable
+from forgetnet.files import (
+    append_durable,
+    rewrite_durable,
+    shred,
+    truncate_durable,
+    write_durable,
+)
 
 __all__ = ["HashLog", "keyed_hash", "read_hashes"]
 
@@ -33,6 +39,7 @@ class HashLog:
         self._key = key
         self._read = 0
         self._mirrored: dict[Path, int] = {}
+        self._sure = False
         self._known: list[str] = []
         self._set: set[str] = set()
 
@@ -107,6 +114,9 @@ class HashLog:
             start, whole = 0, _whole(self._bytes(0))
         if start + whole < size:
             truncate_durable(self.path, start + whole)
+        if not self._sure and start + whole:  # a kill may have come before an fsync
+            rewrite_durable(self.path, 0)
+        self._sure = True
         return start + whole
 
     def mirror(self, target: Path) -> None:
@@ -125,6 +135,7 @@ class HashLog:
             there = target.stat().st_size
             if self._mirrored.get(target) != there:
                 there = self._checked(target)
+                rewrite_durable(target, 0)  # what is added must not be kept without this
             if there < size:
                 append_durable(target, self._bytes(there, size))
         self._mirrored[target] = size

@@ -155,6 +155,19 @@ def test_old_files_outlive_a_manifest_that_a_cut_may_still_take_back(folder: Pat
         assert simulator.judge(operation, state) == [], state
 
 
+@pytest.mark.parametrize("log", ["kb/backups/tombstones", "place/tombstones"])
+def test_tombstones_that_a_kill_left_unsynced_are_durable_before_others_follow(
+    folder: Path, log: str
+) -> None:
+    simulator, operation = Simulator(folder), OPERATIONS["forget, backed up"]
+    found = killed_before(simulator, operation, "sync", log, late=False)
+    # part of what came first is lost, and what came later isn't
+    torn = [s for s in found if any(log in p and b"\0" in (b or b"") for p, b in s.files.items())]
+    assert torn
+    for state in random.Random(9).sample(torn, min(len(torn), 30)):
+        assert simulator.judge(operation, state) == [], state
+
+
 def test_what_is_added_to_first_rows_that_a_kill_left_outlives_a_cut(folder: Path) -> None:
     """No file is in the way then, so nothing but the opening itself syncs their manifest."""
     verb = OPERATIONS["add pieces"].steps[0].verb
