@@ -3,11 +3,10 @@
     python benchmarks/scopes.py PATH [--cache FILE] [--sets clinc150 banking77] [--splits 20]
                                      [--concepts 20] [--markdown docs/benchmarks.md]
 
-PATH is a folder with a folder for each set, as ``scopes_data.py`` reads them. In each split some
-records of the training part are drawn as exemplars and a few topics are asked for, by their names;
-the records that are looked at, and on which recall is measured, are the other part. Nothing is
-chosen on it. Exit code 1 if a recall is more than one point below its promise, but where topics
-are asked for that differ from all that were calibrated on, which is shown and promised nowhere.
+PATH is a folder with a folder for each set, as ``scopes_data.py`` reads them. In each split records
+of the training part are drawn as exemplars and topics are asked for; looked at, and measured on, is
+the other part. Exit code 1 if a recall is a point below its promise, but where topics are asked for
+that differ from all that were calibrated on, which is shown and promised nowhere.
 """
 
 from __future__ import annotations
@@ -41,16 +40,8 @@ Named = Callable[[Sequence[str]], Floats]
 RECALLS = (0.9, 0.95)
 POINT = 0.01
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-HEAD = [
-    "asked for",
-    "recall promised",
-    "recall",
-    "split by split",
-    "said to miss",
-    "returned : true",
-    "precision",
-    "within a point",
-]
+HEAD = ["asked for", "recall promised", "recall", "split by split", "said to miss",
+        "returned : true", "precision", "within a point"]  # fmt: skip
 PACKAGES = ("numpy", "sentence-transformers", "torch")
 
 
@@ -109,8 +100,7 @@ class Question:
     """One kind of question.
 
     Attributes:
-        shown: what the table calls it.
-        few: exemplars a topic.
+        shown, few: what the table calls it, and exemplars a topic.
         level: how many names of a path a topic that is asked for has.
         known: the topics asked for are among those with exemplars.
         marked: records of the topic that the caller marks.

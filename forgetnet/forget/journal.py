@@ -10,6 +10,8 @@ itself knows its replaced rows. Knows nothing of how the work is done.
 from __future__ import annotations
 
 import json
+import os
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,14 +80,21 @@ class Journal:
         return None if self._folder is None else self._folder / f"{name}.json"
 
     def open(self, entry: Entry) -> None:
-        """Make the intent durable, before the first deletion.
+        """Make the intent durable, before the first deletion, or put a later one in its place.
 
         Raises:
-            OSError: it could not be written; nothing has been deleted.
+            OSError: it could not be written; nothing has been deleted, or the former one stands.
         """
         path = self._path(entry.name)
-        if path is not None:
-            write_durable(path, entry.encode())
+        if path is None:
+            return
+        old = None
+        if path.exists():  # it names ids, so its blocks are overwritten, too
+            old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+            os.link(path, old)
+        write_durable(path, entry.encode())
+        if old is not None:
+            shred(old)
 
     def close(self, name: str) -> None:
         """Shred an entry: its forget is done and its receipt is safe."""
@@ -121,7 +130,10 @@ class Journal:
         if self._folder is None or not self._folder.exists():
             return []
         for torn in self._folder.glob(".*.tmp"):
-            shred(torn)
+            if torn.lstat().st_nlink > 1:  # the entry itself, that was about to be replaced
+                torn.unlink()
+            else:
+                shred(torn)
         return [_read(path) for path in sorted(self._folder.glob("*.json")) if not _is_closed(path)]
 
 

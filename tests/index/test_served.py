@@ -67,7 +67,8 @@ def close(n: int, of: Floats, seed: int) -> Floats:
 def test_a_plan_misses_no_near_duplicate_and_names_none_that_has_expired() -> None:
     alike = close(8, vectors(1, 9)[0], 1)
     now = [NOW]
-    with Memory.open("memory://", encoder="vectors:8", clock=lambda: now[0]) as memory:
+    told = {"encoder": "vectors:8", "key": bytes(range(32)), "clock": lambda: now[0]}
+    with Memory.open("memory://", **told) as memory:
         memory.add([Record(id=f"{i:03}", vector=v) for i, v in enumerate(vectors(600))])
         ends = [None, NOW + timedelta(hours=1)]
         some = [Record(id=f"a{i}", vector=v, expires_at=ends[i % 2]) for i, v in enumerate(alike)]
