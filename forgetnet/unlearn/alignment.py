@@ -16,19 +16,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from forgetnet.errors import InvalidRecord
-from forgetnet.unlearn.contrastive import ContrastiveTask, Views, exterior_angle
-from forgetnet.unlearn.descent import Descent
+from forgetnet.unlearn.contrastive import exterior_angle
+from forgetnet.unlearn.paired import Paired
 from forgetnet.unlearn.registry import register
-from forgetnet.unlearn.run import Run, Side
-from forgetnet.unlearn.task import Task
-from forgetnet.unlearn.unlearner import unfit
+from forgetnet.unlearn.run import Run
 
 __all__ = ["AlignmentCalibration"]
 
 
 @register("alignment_calibration")
 @dataclass(frozen=True)
-class AlignmentCalibration(Descent):
+class AlignmentCalibration(Paired):
     """Keep retained pairs together and push forgotten ones apart, each term with its weight.
 
     With d the distance, a the partner of x, a' the bank's other entries, Xi the exterior angle at
@@ -67,17 +65,6 @@ class AlignmentCalibration(Descent):
         if min(*weights, self.margin, self.aperture) < 0.0:
             raise InvalidRecord("weights, margin= and aperture= are not below 0")
 
-    def check(self, forget: Any, retain: Any, task: Task | None, **others: Any) -> Task:
-        """Return the task, if it is one of pairs and a bank.
-
-        Raises:
-            Unsupported: it isn't; give ``task=ContrastiveTask(...)``.
-        """
-        chosen = super().check(forget, retain, task, **others)
-        if not isinstance(chosen, ContrastiveTask):
-            raise unfit(self.name, "it takes task=ContrastiveTask(bank)")
-        return chosen
-
     def begin(self, run: Run) -> None:
         """Find the median norm of the retained inputs."""
         norms = []
@@ -87,13 +74,6 @@ class AlignmentCalibration(Descent):
                 views = self._views(run, "retain", list(range(first, last)))
                 norms.append(torch.linalg.vector_norm(views.here, dim=-1))
         run.kept["norm"] = torch.cat(norms).median()
-
-    def _views(self, run: Run, side: Side, positions: list[int]) -> Views:
-        batch = run.take(side, positions)
-        run.count(batch)
-        task: Any = run.task
-        views: Views = task.views(run.model, batch)
-        return views
 
     def objective(self, run: Run, step: int) -> Tensor:
         """Return the weighted sum of the six terms."""

@@ -16,19 +16,17 @@ from torch.nn import functional
 
 from forgetnet.errors import InvalidRecord
 from forgetnet.unlearn.config import StopRule
-from forgetnet.unlearn.contrastive import ContrastiveTask, Views, busemann
-from forgetnet.unlearn.descent import Descent
+from forgetnet.unlearn.contrastive import busemann
+from forgetnet.unlearn.paired import Paired
 from forgetnet.unlearn.registry import register
 from forgetnet.unlearn.run import Run
-from forgetnet.unlearn.task import Task
-from forgetnet.unlearn.unlearner import unfit
 
 __all__ = ["IdealPush"]
 
 
 @register("ideal_push")
 @dataclass(frozen=True)
-class IdealPush(Descent):
+class IdealPush(Paired):
     """Push what is to be forgotten to where a model puts it that never heard of its partner.
 
     That is near what else it resembles. With b0 the entry of the bank, not its partner, that an
@@ -56,17 +54,6 @@ class IdealPush(Descent):
         if min(self.share, self.anchor) < 0.0:
             raise InvalidRecord("share= and anchor= are not below 0")
 
-    def check(self, forget: Any, retain: Any, task: Task | None, **others: Any) -> Task:
-        """Return the task, if it is one of pairs and a bank.
-
-        Raises:
-            Unsupported: it isn't; give ``task=ContrastiveTask(...)``.
-        """
-        chosen = super().check(forget, retain, task, **others)
-        if not isinstance(chosen, ContrastiveTask):
-            raise unfit(self.name, "it takes task=ContrastiveTask(bank)")
-        return chosen
-
     def begin(self, run: Run) -> None:
         """Find where the bank is, and which ray each forgotten input is to follow."""
         rays = []
@@ -74,23 +61,16 @@ class IdealPush(Descent):
         with torch.no_grad():
             for first in range(0, run.size("forget"), self.batch_size):
                 last = min(first + self.batch_size, run.size("forget"))
-                views = self._views(run, list(range(first, last)))
+                views = self._views(run, "forget", list(range(first, last)))
                 away = task.distance(views.here[:, None], views.bank[None])
                 rays.append(away.masked_fill(~views.others, torch.inf).argmin(dim=1))
                 run.kept["bank"] = views.bank
         run.kept["ray"] = run.kept["bank"][torch.cat(rays)]
 
-    def _views(self, run: Run, positions: list[int]) -> Views:
-        batch = run.take("forget", positions)
-        run.count(batch)
-        task: Any = run.task
-        views: Views = task.views(run.model, batch)
-        return views
-
     def objective(self, run: Run, step: int) -> Tensor:
         """Return the push and the anchor."""
         positions = run.positions("forget", step)
-        views = self._views(run, positions)
+        views = self._views(run, "forget", positions)
         task: Any = run.task
         ray = run.kept["ray"][positions]
         enough = self.share * busemann(ray, ray, task.geometry)
