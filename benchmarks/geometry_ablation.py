@@ -50,7 +50,7 @@ def made(name: str, dim: int, seed: int, on: Vectors, parts: Split) -> Space:
     draw = torch.Generator().manual_seed(seed)
     space = TRAINED[name](on.names.shape[1], dim, draw)
     fit(
-        space,  # type: ignore[arg-type] # a space and a module
+        space,
         list(space.parameters()),
         on.hierarchy,
         on.names,
@@ -60,7 +60,7 @@ def made(name: str, dim: int, seed: int, on: Vectors, parts: Split) -> Space:
         lr=RATE,
         seed=seed,
     )
-    return space  # type: ignore[return-value] # likewise
+    return space
 
 
 def wanted(seeds: int) -> Iterator[tuple[int, str, int]]:

@@ -59,7 +59,7 @@ class Vectors:
             tell(f"embedding {len(texts):,} texts")
             self._kept[name] = self._encoder.encode(texts, progress=True)
             if self._cache is not None:
-                np.savez(self._cache, **self._kept)  # type: ignore[arg-type] # arrays by name
+                np.savez(self._cache, **self._kept)
         return self._kept[name]
 
     def __call__(self, names: Sequence[str]) -> Floats:

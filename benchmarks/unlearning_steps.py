@@ -15,8 +15,8 @@ from __future__ import annotations
 import argparse
 import copy
 import itertools
-import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -286,7 +286,8 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
     if not is_one_thread():
-        os.execve(sys.executable, [sys.executable, *sys.argv], one_thread())  # noqa: S606 - it starts itself again
+        again = subprocess.run([sys.executable, *sys.argv], env=one_thread(), check=False)
+        sys.exit(again.returncode)
     torch.manual_seed(0)
     start = Decoder(options.width)
     common: dict[str, Any] = {"lr": 1e-4, "batch_size": BATCH, "stop": FREE, "epochs": 1000}
