@@ -144,12 +144,16 @@ def cut(concept: Concept, recall: int, named: Named | None) -> Cut:
     if named is not None and enough(len(others), alpha):
         vectors = whole(named([plain_name(topic) for topic in others]))
         units = list(_as_new(concept, others, vectors))
-        threshold, miss = control(units, alpha, shift)
+        threshold, miss = control(units, alpha, min(shift, _spare(len(units), alpha)))
         return Cut(threshold, "topics", miss)
-    if enough(len(own), alpha):  # with as much of the margin as there are exemplars for
-        most = alpha - -(-MILLION // (len(own) + 1))
-        return _by_exemplars(concept, own, alpha, min(shift, most))
+    if enough(len(own), alpha):
+        return _by_exemplars(concept, own, alpha, min(shift, _spare(len(own), alpha)))
     return Cut(_APART if concept.outside.any() else _ALONE, "uncalibrated")
+
+
+def _spare(units: int, alpha: int) -> int:
+    """Return the largest margin for which there are units enough."""
+    return alpha - -(-MILLION // (units + 1))
 
 
 def _by_exemplars(concept: Concept, own: Ints, alpha: int, shift: int) -> Cut:

@@ -63,13 +63,10 @@ def control(units: Sequence[Doubles], alpha: int, shift: int = 0) -> tuple[float
     lies with 95 %, by the order statistics of the units, and up to 1 below 39 of them.
 
     Args:
-        units: the margins of each unit, at least one; ``enough`` of them, for alpha less the shift
-            if they have one margin each.
+        units: the margins of each unit, at least one; ``enough`` of them for alpha less the shift.
         alpha: parts per million.
-        shift: the margin, in parts per million, since what is asked about may not be quite
-            exchangeable with the units. For units of one margin each, alpha is less by as much;
-            for larger ones the correction of 1 / (n + 1), which their losses are too small to use
-            up, is a margin already, and the mean loss stays below alpha by the larger of the two.
+        shift: the margin, in parts per million, by which alpha is less, since what is asked about
+            may not be quite exchangeable with the units.
 
     Returns:
         A threshold, of which margins that are equal or larger are in, and the miss rate.
@@ -83,14 +80,11 @@ def control(units: Sequence[Doubles], alpha: int, shift: int = 0) -> tuple[float
     first = np.searchsorted(values, values, side="left")
     # what is lost if the threshold is this value: all that lies strictly below it
     lost = below[first]
-    single = all(len(unit) == 1 for unit in units)
-    most = (alpha - shift * single) * (count + 1) / MILLION - 1.0
-    if not single:
-        most = min(most, (alpha - shift) * count / MILLION)
+    most = (alpha - shift) * (count + 1) / MILLION - 1.0
     threshold = float(values[np.flatnonzero(lost <= most + 1e-9)[-1]])
     rates = np.sort([float(np.mean(unit < threshold)) for unit in units])
     total = float(rates.sum())
-    if single:
+    if all(len(unit) == 1 for unit in units):
         low, high = clopper_pearson(round(total), count)
     else:
         at = [math.floor((1 - LEVEL) / 2 * (count + 1)), math.ceil((1 + LEVEL) / 2 * (count + 1))]

@@ -25,16 +25,11 @@ def risk(units: list[list[float]], threshold: float) -> Fraction:
 @given(UNITS, st.integers(40_000, 900_000), st.integers(0, 50_000))
 def test_the_threshold_is_the_largest_that_the_formula_allows(units, alpha, shift):
     shift = min(shift, alpha // 2)
-    single = all(len(unit) == 1 for unit in units)
-    if not enough(len(units), alpha - shift * single):
+    if not enough(len(units), alpha - shift):
         return
 
     def allowed(threshold: float) -> bool:
-        found, less = risk(units, threshold), Fraction(alpha - shift, MILLION)
-        if single:
-            return found <= less
-        mean = (found * (len(units) + 1) - 1) / len(units)
-        return found <= Fraction(alpha, MILLION) and mean <= less
+        return risk(units, threshold) <= Fraction(alpha - shift, MILLION)
 
     threshold, miss = control([np.array(unit) for unit in units], alpha, shift)
     assert allowed(threshold)
