@@ -84,7 +84,8 @@ def survives(mutant: Mutant, most: int = 40) -> str:
         if text.count(mutant.old) != 1:
             raise ValueError(f"{mutant.name}: its line stands {text.count(mutant.old)} times")
         path.write_text(text.replace(mutant.old, mutant.new))
-        for hunt in mutant.hunts:
+        for number, hunt in enumerate(mutant.hunts):
+            work = Path(made).resolve() / f"work{number}"
             pid = os.fork()
             if not pid:
                 code = 2
@@ -102,7 +103,7 @@ def survives(mutant: Mutant, most: int = 40) -> str:
 
                     code = 1  # an error is a failure, too
                     try:
-                        code = int(_fails(hunt, Path(made).resolve() / "work", most))
+                        code = int(_fails(hunt, work, most))
                     except RuntimeError:
                         code = 2
                 os._exit(code)
