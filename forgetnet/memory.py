@@ -38,7 +38,7 @@ from forgetnet.forget.sweeping import Sweeper, Sweeps, check_every, expired, is_
 from forgetnet.geometry import codes
 from forgetnet.given import check_switches, clock_of, names_of, path_of, text_of
 from forgetnet.meaning import Scopes
-from forgetnet.opening import Key, Parts, is_sealed, open_parts
+from forgetnet.opening import Key, Parts, is_filed, is_sealed, open_parts
 from forgetnet.reader import Reader, now
 from forgetnet.record import Deleted, Record, normalise, split_topic
 from forgetnet.store import Floats
@@ -100,6 +100,7 @@ class Memory(Reader, Scopes, Keeps, Sweeps, Backs, Maps, Relates):
         sweep_every: float | None = None,
         suppress: Suppress | None = None,
         encryption: Literal["subject"] | None = None,
+        vectors: Literal["ram", "disk"] = "ram",
         clock: Callable[[], datetime] = now,
     ) -> Memory:
         """Open the memory at a path or URL (``./kb``, ``lance://./kb``, ``memory://``).
@@ -112,9 +113,8 @@ class Memory(Reader, Scopes, Keeps, Sweeps, Backs, Maps, Relates):
                 sentence-transformers name or path, ``"hash"``, ``"vectors:384"``, or an encoder.
             key: 32 secret bytes or more, or a file with them in hexadecimal; by default a file in
                 the folder. It signs the receipts and keys the topic codes and the shard map.
-            models: weights that learnt from its records, one or several, as
-                ``forgetnet.fallback.Entangled``; one left out later stands as ``unsupported`` in
-                receipts until it is given again.
+            models: what learnt from its records, as ``forgetnet.fallback.Entangled``; one left out
+                later stands as ``unsupported`` in receipts until it is given again.
             readonly: read beside a writer; sees what it commits at the next call.
             sweep_every: seconds between sweeps in the background, each as by :meth:`sweep`, with
                 receipts in the folder; by default there are none.
@@ -123,6 +123,8 @@ class Memory(Reader, Scopes, Keeps, Sweeps, Backs, Maps, Relates):
                 shreds the list. A list stays on at later openings, refusing.
             encryption: ``"subject"`` seals what a new memory's rows say with a key for each
                 subject, which is zeroed with the subject's last record; it stays so.
+            vectors: ``"disk"`` reads them from the store's files at every question, with the same
+                answers; not for readers, nor what is encrypted.
             clock: returns the present time, aware.
 
         Raises:
@@ -136,8 +138,8 @@ class Memory(Reader, Scopes, Keeps, Sweeps, Backs, Maps, Relates):
         check_switches(StoreError, readonly=readonly)
         every = check_every(sweep_every)
         path_of(path_or_url, "the place of a memory", StoreError)
-        sealed = is_sealed(encryption)
-        parts = open_parts(str(path_or_url), encoder, key, readonly=readonly, sealed=sealed)
+        kind = {"sealed": is_sealed(encryption), "filed": is_filed(vectors)}
+        parts = open_parts(str(path_or_url), encoder, key, readonly=readonly, **kind)
         done = False
         try:
             refuse_model(parts)

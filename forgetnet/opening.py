@@ -31,7 +31,7 @@ from forgetnet.home import (
 )
 from forgetnet.store import Store, StoreConfig, open_store, split_url
 
-__all__ = ["Key", "Parts", "is_sealed", "open_parts"]
+__all__ = ["Key", "Parts", "is_filed", "is_sealed", "open_parts"]
 
 Key = bytes | str | Path | None
 
@@ -79,7 +79,13 @@ class Parts:
 
 
 def open_parts(
-    url: str, encoder: str | Encoder | None, key: Key, *, readonly: bool, sealed: bool = False
+    url: str,
+    encoder: str | Encoder | None,
+    key: Key,
+    *,
+    readonly: bool,
+    sealed: bool = False,
+    filed: bool = False,
 ) -> Parts:
     """Open the parts of the memory at a path or URL, making a new one where there is none.
 
@@ -96,7 +102,7 @@ def open_parts(
             raise Unsupported("memory:// writes nothing, so that there is nothing to encrypt")
         chosen = resolve_encoder(encoder)
         home = Home(None, read_secret(None, key, create=True))
-        config = StoreConfig(chosen.dim, derive_salt(home.secret))
+        config = StoreConfig(chosen.dim, derive_salt(home.secret), filed=filed)
         return Parts(open_store("memory://", config), chosen, home, "memory://")
     if not path:
         raise StoreError(f"the URL names no path; write {engine}://PATH")
@@ -115,7 +121,7 @@ def open_parts(
     fingerprint = key_id(signer.public_key())
     if settings:
         _check_key(root, settings, fingerprint)
-    config = StoreConfig(dim, derive_salt(home.secret), readonly=readonly, sealed=sealed)
+    config = StoreConfig(dim, derive_salt(home.secret), readonly=readonly, sealed=sealed, filed=filed)
     inner = f"{engine}://{root / 'store'}"
     before = doubts(root)
     store = open_store(inner, config)
@@ -150,6 +156,17 @@ def is_sealed(encryption: object) -> bool:
     if encryption not in (None, "subject"):
         raise StoreError("encryption= is 'subject', a key for each subject, or None")
     return encryption is not None
+
+
+def is_filed(vectors: object) -> bool:
+    """Tell whether vectors are to be read from files.
+
+    Raises:
+        StoreError: there is no such place for vectors.
+    """
+    if vectors not in ("ram", "disk"):
+        raise StoreError("vectors= is 'ram', or 'disk' to read them from the store's files")
+    return vectors == "disk"
 
 
 def _check_key(root: Path, settings: Settings, fingerprint: str) -> None:

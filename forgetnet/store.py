@@ -83,6 +83,8 @@ class StoreConfig:
         readonly: open for reading beside a writer.
         sealed: encrypt what a new store's rows say, with a key for each subject; an old one is as
             it was made.
+        filed: read content vectors from the store's files instead of keeping them in memory, for
+            a writer whose rows aren't sealed.
     """
 
     dim: int
@@ -90,6 +92,7 @@ class StoreConfig:
     cap: int = 4096
     readonly: bool = False
     sealed: bool = False
+    filed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

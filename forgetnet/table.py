@@ -11,12 +11,14 @@ from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from forgetnet.errors import InvalidRecord, StoreError
 from forgetnet.filters import Filter, compile_filter, required
-from forgetnet.index import Index
+from forgetnet.index import Index, Tags
 from forgetnet.record import Record, canonical_bytes, id_hash
 from forgetnet.store import PLACE_DIM, Cone, Floats, Query, TextQuery
 from forgetnet.words import Words
@@ -29,6 +31,8 @@ _UNIT = 2e-3
 _FEW = 64
 _SINGLE = ("subject", "topic")
 _MANY = ("mentions", "derived_from")
+
+Ints = npt.NDArray[np.int64]
 
 
 def check_batch(
@@ -104,11 +108,17 @@ def _some(ids: Sequence[str]) -> str:
 
 
 class Table:
-    """The live set of records, with an index over their vectors; ``salt`` keys its pivots."""
+    """The live set of records, with an index over their vectors.
 
-    def __init__(self, dim: int, salt: bytes = b"") -> None:
+    Args:
+        dim: length of a content vector.
+        salt: keys the pivots of the index.
+        filed: content vectors are read from the files that :meth:`lay` names.
+    """
+
+    def __init__(self, dim: int, salt: bytes = b"", *, filed: bool = False) -> None:
         self.records: dict[str, Record] = {}
-        self.flat = Index(dim, salt)
+        self.flat = Index(dim, salt, filed=filed)
         self._by: dict[str, dict[str, dict[str, None]]] = {name: {} for name in _SINGLE + _MANY}
         self._ends = _Ends()
         self._words = Words(self.records)
@@ -116,10 +126,16 @@ class Table:
     def __len__(self) -> int:
         return len(self.records)
 
-    def add(self, records: Sequence[Record], content: Floats, place: Floats) -> None:
-        """Take in records with new ids."""
+    def add(
+        self,
+        records: Sequence[Record],
+        content: Floats,
+        place: Floats,
+        tags: Tags | None = None,
+    ) -> None:
+        """Take in records with new ids, each with a number that the engine knows it by."""
         ids = [record.id for record in records]
-        self.flat.add(ids, content, place)
+        self.flat.add(ids, content, place, tags)
         self.records.update(zip(ids, records, strict=True))
         subjects, topics = self._by["subject"], self._by["topic"]
         for i, record in zip(ids, records, strict=True):
@@ -164,6 +180,14 @@ class Table:
         if missing := [i for i in ids if i not in self.records]:
             raise StoreError(f"no live record with id {_some(missing)}")
         return self.flat.vectors(ids)
+
+    def tags(self, ids: Sequence[str]) -> Tags:
+        """Return the numbers by which the engine knows live records, in the order asked."""
+        return self.flat.tags(ids)
+
+    def lay(self, ids: Sequence[str], path: Path, starts: Ints) -> None:
+        """Read the content of live records from a file from now on, at the bytes ``starts``."""
+        self.flat.lay(ids, path, starts)
 
     def scan(self, where: Filter | None = None) -> Iterator[Record]:
         """Iterate over the records that are live now and match a filter."""

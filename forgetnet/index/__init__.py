@@ -3,7 +3,7 @@
 They know nothing of records, stores or files: rows are ids with a content vector and a place.
 """
 
-from forgetnet.index.flat import FlatIndex
+from forgetnet.index.flat import FlatIndex, Tags
 from forgetnet.index.tiers import Index
 
-__all__ = ["FlatIndex", "Index"]
+__all__ = ["FlatIndex", "Index", "Tags"]

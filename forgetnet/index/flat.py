@@ -10,37 +10,45 @@ vector and a place.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
+from forgetnet.index.contents import Contents, Filed, Resident
 from forgetnet.index.places import Places
 from forgetnet.index.threads import one_thread
 from forgetnet.store import Cone, Floats, Near
 
-__all__ = ["FlatIndex"]
+__all__ = ["FlatIndex", "Tags"]
 
-# 100 MB at 384 numbers a row, of which only what is used is ever touched.
-_BLOCK = 65_536
 _SPARE = 16
 _FEW = 1_024
 _CHUNK = 8_192
 
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Tags = npt.NDArray[np.uint64]
 
 
 class FlatIndex:
-    """Rows (id, content, place) in blocks of memory, searched flat."""
+    """Rows (id, content, place, tag), searched flat.
 
-    def __init__(self, dim: int) -> None:
+    Args:
+        dim: length of a content vector.
+        filed: read content vectors from the files that :meth:`lay` names, instead of keeping them
+            in memory; the answers are the same.
+    """
+
+    def __init__(self, dim: int, *, filed: bool = False) -> None:
         self.dim = dim
-        self._blocks: list[Floats] = []
+        self.contents: Contents = Filed(dim) if filed else Resident(dim)
         self._ids: list[str] = []
         self._slots: dict[str, int] = {}
         self._codes = np.zeros(0, np.int32)
+        self._tags = np.zeros(0, np.uint64)
         self._places = Places()
         # |fl(x.q) - x.q| <= gamma_d |x||q| for unit vectors (Higham 2002, eq. 3.5), doubled for
         # the rounding of norms.
@@ -52,27 +60,24 @@ class FlatIndex:
     def __contains__(self, record_id: object) -> bool:
         return record_id in self._slots
 
-    def add(self, ids: Sequence[str], content: Floats, place: Floats) -> None:
-        """Append rows with new ids; (n, d) content and (n, 17) places."""
+    def add(
+        self, ids: Sequence[str], content: Floats, place: Floats, tags: Tags | None = None
+    ) -> None:
+        """Append rows with new ids; (n, d) content, (n, 17) places, and (n,) tags or zeros."""
         start, n = len(self._ids), len(ids)
         self._reserve(start + n)
-        done = 0
-        while done < n:
-            block, offset = divmod(start + done, _BLOCK)
-            part = content[done : done + _BLOCK - offset]
-            self._blocks[block][offset : offset + len(part)] = part
-            done += len(part)
+        self.contents.extend(content)
         self._codes[start : start + n] = self._places.add(place)
+        self._tags[start : start + n] = 0 if tags is None else tags
         self._ids.extend(ids)
         self._slots.update(zip(ids, range(start, start + n), strict=True))
 
     def _reserve(self, rows: int) -> None:
-        while len(self._blocks) * _BLOCK < rows:
-            self._blocks.append(np.zeros((_BLOCK, self.dim), np.float32))
         if len(self._codes) < rows:
-            grown = np.zeros(max(rows, 2 * len(self._codes), 64), np.int32)
-            grown[: len(self._codes)] = self._codes
-            self._codes = grown
+            size = max(rows, 2 * len(self._codes), 64)
+            codes, tags = np.zeros(size, np.int32), np.zeros(size, np.uint64)
+            codes[: len(self._codes)], tags[: len(self._tags)] = self._codes, self._tags
+            self._codes, self._tags = codes, tags
 
     def remove(self, ids: Iterable[str]) -> tuple[Ints, Ints]:
         """Remove rows with distinct present ids; their memory is overwritten.
@@ -86,19 +91,23 @@ class FlatIndex:
         freed = gone[gone < n]
         for slot in gone.tolist():
             self._places.drop(int(self._codes[slot]))
+        self.contents.remove(gone, moved, freed)
         for old, new in zip(moved.tolist(), freed.tolist(), strict=True):
-            self._blocks[new // _BLOCK][new % _BLOCK] = self._blocks[old // _BLOCK][old % _BLOCK]
-            self._codes[new] = self._codes[old]
             self._ids[new] = self._ids[old]
             self._slots[self._ids[old]] = new
-        for start, rows in self._rows(n):
-            rows[max(0, n - start) :] = 0.0
-        self._codes[n : len(self._ids)] = 0
+        for array in (self._codes, self._tags):
+            array[freed] = array[moved]
+            array[n : len(self._ids)] = 0
         del self._ids[n:]
-        spare = len(self._blocks) - 1 - -(-n // _BLOCK)
-        if spare > 0:
-            del self._blocks[-spare:]
         return moved, freed
+
+    def lay(self, ids: Sequence[str], path: Path, starts: Ints) -> None:
+        """Let the content of present ids lie in a file, at the bytes ``starts``; filed ones only.
+
+        What isn't there to the bit stays in memory.
+        """
+        if isinstance(self.contents, Filed):
+            self.contents.lay(self._at(ids), path, starts)
 
     def slots(self, ids: Iterable[str]) -> Ints:
         """Return the slots of those ids that are present, in the order given."""
@@ -116,42 +125,28 @@ class FlatIndex:
 
     def vectors(self, ids: Sequence[str]) -> tuple[Floats, Floats]:
         """Return (n, d) content and (n, 17) place of present ids, in order."""
-        slots = np.fromiter(map(self._slots.__getitem__, ids), np.int64, len(ids))
+        slots = self._at(ids)
         return self.content(slots), self._places.values[self._codes[slots]]
+
+    def tags(self, ids: Sequence[str]) -> Tags:
+        """Return the (n,) tags of present ids, in order."""
+        found: Tags = self._tags[self._at(ids)]
+        return found
+
+    def _at(self, ids: Sequence[str]) -> Ints:
+        return np.fromiter(map(self._slots.__getitem__, ids), np.int64, len(ids))
 
     def content(self, slots: Ints) -> Floats:
         """Return (n, d) content by slot; quickest where slots ascend."""
-        if len(self._blocks) == 1:
-            only: Floats = self._blocks[0][slots]
-            return only
-        out = np.empty((len(slots), self.dim), np.float32)
-        if len(slots) <= 4 * len(self._blocks):
-            for i, slot in enumerate(slots.tolist()):
-                out[i] = self._blocks[slot // _BLOCK][slot % _BLOCK]
-            return out
-        if (slots[1:] > slots[:-1]).all():
-            for start, rows in self._rows():
-                first, last = np.searchsorted(slots, [start, start + len(rows)]).tolist()
-                # The mode is the one that copies straight to where the rows belong.
-                np.take(rows, slots[first:last] - start, 0, out[first:last], "clip")
-            return out
-        blocks, offsets = np.divmod(slots, _BLOCK)
-        for block in np.flatnonzero(np.bincount(blocks)).tolist():
-            mine = np.flatnonzero(blocks == block)
-            out[mine] = self._blocks[block][offsets[mine]]
-        return out
+        return self.contents.gather(slots)
 
     def rows(self, n: int, size: int) -> Iterator[tuple[int, Floats]]:
-        """Iterate over the first ``n`` rows, by ``size`` at most: first slot, and a view."""
-        for start, rows in self._rows():
+        """Iterate over the first ``n`` rows, by ``size`` at most: first slot, and rows."""
+        for start, rows in self.contents.runs():
+            if start >= n:
+                return
             for first in range(0, min(len(rows), n - start), size):
                 yield start + first, rows[first : min(first + size, n - start)]
-
-    def _rows(self, first: int = 0) -> Iterator[tuple[int, Floats]]:
-        """Iterate over the blocks from that of slot ``first`` on: first slot, and rows in use."""
-        n = len(self._ids)
-        for start in range(first // _BLOCK * _BLOCK, n, _BLOCK):
-            yield start, self._blocks[start // _BLOCK][: min(_BLOCK, n - start)]
 
     def cone(self, cone: Cone) -> set[str]:
         """Return the ids whose place lies in the half-space or is its apex."""
@@ -224,7 +219,7 @@ class FlatIndex:
         slots: list[Ints] = []
         pointer = faiss.swig_ptr(query)
         with one_thread():
-            for start, rows in self._rows():
+            for start, rows in self.contents.runs():
                 found = min(want, len(rows))
                 score, slot = np.empty(found, np.float32), np.empty(found, np.int64)
                 out = faiss.swig_ptr(score), faiss.swig_ptr(slot)
@@ -242,7 +237,7 @@ class FlatIndex:
         """Return the float32 score of every row, by FAISS."""
         scores = np.empty(len(self._ids), np.float32)
         inner_products = faiss.fvec_inner_products_ny  # type: ignore[attr-defined] # not in its annotations
-        for start, rows in self._rows():
+        for start, rows in self.contents.runs():
             out = scores[start : start + len(rows)]
             pointers = faiss.swig_ptr(out), faiss.swig_ptr(query), faiss.swig_ptr(rows)
             inner_products(*pointers, self.dim, len(rows))

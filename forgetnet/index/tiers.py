@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from forgetnet.index.flat import FlatIndex
+from forgetnet.index.flat import FlatIndex, Tags
 from forgetnet.index.pivots import Coded
 from forgetnet.record import id_hash
 from forgetnet.store import Cone, Floats, Near
@@ -76,6 +76,7 @@ class Index(FlatIndex):
         salt: secret bytes that key the choice of pivots.
         scan: number of rows from which on there are codes.
         split: number of rows from which on codes are in lists by pivot.
+        filed: read content vectors from files instead of keeping them in memory.
     """
 
     def __init__(
@@ -85,8 +86,9 @@ class Index(FlatIndex):
         *,
         scan: float = SCAN_ROWS,
         split: float = SPLIT_ROWS,
+        filed: bool = False,
     ) -> None:
-        super().__init__(dim)
+        super().__init__(dim, filed=filed)
         self._salt = salt
         self._sizes = scan, split
         self._coded: Coded | None = None
@@ -107,9 +109,11 @@ class Index(FlatIndex):
             return "flat"
         return "scan" if rows < split else "pivots"
 
-    def add(self, ids: Sequence[str], content: Floats, place: Floats) -> None:
-        """Append rows with new ids; (n, d) content and (n, 17) places. Codes wait for a search."""
-        super().add(ids, content, place)
+    def add(
+        self, ids: Sequence[str], content: Floats, place: Floats, tags: Tags | None = None
+    ) -> None:
+        """Append rows with new ids, as a flat index does. Codes wait for a search."""
+        super().add(ids, content, place, tags)
         self._changed()
 
     def remove(self, ids: Iterable[str]) -> tuple[Ints, Ints]:
@@ -120,8 +124,12 @@ class Index(FlatIndex):
             coded.wipe()
             coded = None
         if coded is not None:
-            coded.add()
-            coded.remove(self.slots(ids))
+            try:
+                coded.add()
+                coded.remove(self.slots(ids))
+            except OSError:  # vectors in files that can't be read: the next search makes codes anew
+                coded.wipe()
+                coded = None
         moves = super().remove(ids)
         self._changed()
         if coded is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from forgetnet.errors import StoreError
+from forgetnet.errors import StoreError, Unsupported
 from forgetnet.filters import Filter
 from forgetnet.record import Record
 from forgetnet.store import Capabilities, Cone, Floats, Purged, Query, StoreConfig, TextQuery
@@ -30,6 +30,8 @@ class MemoryStore:
 
     def __init__(self, path: Path, config: StoreConfig) -> None:
         del path
+        if config.filed:
+            raise Unsupported("memory:// has no files that vectors could be read from")
         self._table: Table | None = Table(config.dim, config.salt)
         self._state = secrets.token_hex(32)
 

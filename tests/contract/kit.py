@@ -176,6 +176,11 @@ def sealed(path: Path, given: StoreConfig) -> Store:
     return LanceStore(path, replace(given, sealed=True))
 
 
+def filed(path: Path, given: StoreConfig) -> Store:
+    """Open with vectors read from files; a reader keeps them in memory."""
+    return LanceStore(path, replace(given, filed=not given.readonly))
+
+
 def sealed_on_disk(folder: Path) -> list[dict[str, Any]]:
     """Decode every row below a folder and open what is sealed; without its key it stays so."""
     keys = {}
@@ -197,4 +202,5 @@ engines = [
     Engine("memory", MemoryStore),
     Engine("lance", LanceStore, rows_on_disk),
     Engine("sealed", sealed, sealed_on_disk),
+    Engine("filed", filed, rows_on_disk),
 ]

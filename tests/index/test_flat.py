@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetnet.index import FlatIndex
+from forgetnet.index import FlatIndex, contents
 from forgetnet.index import flat as index
 from forgetnet.store import PLACE_DIM, Floats, Near
 from tests.contract.kit import places, some_cone, unit, vectors
@@ -19,7 +19,8 @@ from tests.contract.kit import places, some_cone, unit, vectors
 @pytest.fixture(autouse=True)
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let few rows do what takes many: fill a block, be too many to decide at once."""
-    monkeypatch.setattr(index, "_BLOCK", 64)
+    monkeypatch.setattr(contents, "_BLOCK", 64)
+    monkeypatch.setattr(contents, "_READ", 24)
     monkeypatch.setattr(index, "_FEW", 20)
     monkeypatch.setattr(index, "_CHUNK", 48)
     monkeypatch.setattr(index, "_SPARE", 4)
@@ -129,7 +130,7 @@ def test_any_history_answers_like_a_fresh_index(steps: Any, seed: int) -> None:
 def check_holds_nothing_else(kept: FlatIndex, live: dict[str, tuple[Floats, Floats]]) -> None:
     """No array of the index holds a number that isn't a live row's."""
     n = len(live)
-    memory = np.concatenate([np.zeros((0, 8), np.float32), *kept._blocks])
+    memory = np.concatenate([np.zeros((0, 8), np.float32), *kept.contents._blocks])
     rows = tally(memory[:n])
     assert rows == tally(np.stack([c for c, _ in live.values()]) if n else memory[:0])
     assert not memory[n:].any()
@@ -164,9 +165,9 @@ def test_places_are_told_apart_by_their_bits() -> None:
 def test_memory_shrinks_with_what_is_removed() -> None:
     flat = FlatIndex(8)
     flat.add([str(i) for i in range(640)], vectors(640), places(640))
-    assert len(flat._blocks) == 10
+    assert len(flat.contents._blocks) == 10
     flat.remove([str(i) for i in range(600)])
-    assert len(flat._blocks) <= 2
+    assert len(flat.contents._blocks) <= 2
 
 
 def test_threads_are_left_as_they_were() -> None:

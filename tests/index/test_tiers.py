@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetnet.index import FlatIndex, Index, flat, pivots, tiers
+from forgetnet.index import FlatIndex, Index, contents, flat, pivots, tiers
 from forgetnet.index.codes import sign_codes, whole
 from forgetnet.index.tiers import Rung
 from forgetnet.store import PLACE_DIM, Floats, Near
@@ -21,7 +21,8 @@ from tests.contract.kit import places, some_cone, unit
 @pytest.fixture(autouse=True)
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let few rows do what takes many: need codes, lists and several blocks."""
-    monkeypatch.setattr(flat, "_BLOCK", 64)
+    monkeypatch.setattr(contents, "_BLOCK", 64)
+    monkeypatch.setattr(contents, "_READ", 24)
     monkeypatch.setattr(flat, "_SPARE", 2)
     monkeypatch.setattr(tiers, "_FEWEST", 0)
     monkeypatch.setattr(pivots, "PIVOTS", 6)

@@ -29,6 +29,8 @@ DEAD = pa.schema([pa.field("dead", pa.uint64(), nullable=False)])
 _MOMENT = pa.timestamp("us", tz="UTC")
 _NAMES = pa.list_(pa.field("item", pa.string()))
 _UNCOMPRESSED = {"lance-encoding:compression": "none"}
+# Side by side and nothing between, so that vectors can be read from where they lie.
+_PLAIN = {**_UNCOMPRESSED, "lance-encoding:structural-encoding": "fullzip"}
 _LARGE = ("text", "metadata")
 _ARRAY_BYTES = 1 << 30  # of one array of strings, whose offsets end at 2 GiB
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -80,7 +82,8 @@ def schema(dim: int) -> pa.Schema:
             pa.field("place", pa.list_(pa.float32(), PLACE_DIM), nullable=False),
         ]
     )
-    return pa.schema([field.with_metadata(_UNCOMPRESSED) for field in plain])
+    told = ((field, _PLAIN if field.name == "content" else _UNCOMPRESSED) for field in plain)
+    return pa.schema([field.with_metadata(how) for field, how in told])
 
 
 def _fixed(values: Floats) -> pa.FixedSizeListArray:

@@ -22,15 +22,14 @@ from forgetnet.files import append_durable, check_trusted, doubts, truncate_dura
 from forgetnet.filters import Filter
 from forgetnet.record import Record
 from forgetnet.store import Capabilities, Cone, Floats, Purged, Query, StoreConfig, TextQuery
-from forgetnet.table import check_batch
+from forgetnet.table import Table, check_batch
 from forgetnet_stores.lance.catalogue import Leaf, Manifest, Pulse, prepare
 from forgetnet_stores.lance.columns import Rows, dead_batch
 from forgetnet_stores.lance.fold import Batch, fold, needs_fold, overflows, sweep
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.native import native_cone, native_search
-from forgetnet_stores.lance.pieces import piece_path
 from forgetnet_stores.lance.ring import ring_of
-from forgetnet_stores.lance.room import fold_dirty, give_up, rewritten, set_aside
+from forgetnet_stores.lance.room import files_of, fold_dirty, give_up, set_aside
 from forgetnet_stores.lance.state import State
 from forgetnet_stores.lance.swap import Swap
 from forgetnet_stores.lance.tail import encode_frame
@@ -135,8 +134,9 @@ class LanceStore:
         if not records:
             return
         keys = np.frombuffer(os.urandom(8 * len(records)), np.uint64)
-        rows = Rows(keys, records, content, place)
-        swap = Swap(state, rows, [r.id for r in records if r.id in state.keys] if replace else [])
+        rows, live = Rows(keys, records, content, place), state.table.records
+        ids = [record.id for record in records]
+        swap = Swap(state, rows, [i for i in ids if i in live] if replace else [])
         with self._change():
             if self._is_large(swap):
                 self._add_large(swap)
@@ -166,13 +166,16 @@ class LanceStore:
     def _dead(self, ids: Sequence[str]) -> dict[str, list[int]]:
         """Sort the row keys of live ids by leaf."""
         groups = self._state.group([self._state.table.records[i] for i in ids])
-        keys = self._state.keys
-        return {p: [keys[ids[i]] for i in group.positions] for p, group in groups.items()}
+        keys = self._state.table.tags(ids).tolist()
+        return {p: [keys[i] for i in group.positions] for p, group in groups.items()}
 
     def _append(self, dead: Mapping[str, Sequence[int]], swap: Swap | None = None) -> None:
         """Make one batch durable as frames in the tails of its leaves, then what counts."""
         manifest = self._state.manifest
-        adds = {} if swap is None else self._sealed_tables(swap)
+        try:
+            adds = {} if swap is None else swap.tables()
+        except OSError as error:  # a key wasn't written, so memory is what it was
+            raise _Undone(f"can't write to {self._root}: {error}; nothing was changed") from error
         tables = [*((p, dead_batch(keys)) for p, keys in dead.items()), *adds.items()]
         new = [prefix for prefix in adds if prefix not in manifest.leaves]
         manifest.leaves.update({prefix: Leaf(prefix) for prefix in new})
@@ -195,17 +198,6 @@ class LanceStore:
             manifest.leaves[prefix].dead.update(keys)
         if new:
             self._state.replace(manifest)
-
-    def _sealed_tables(self, swap: Swap) -> dict[str, pa.Table]:
-        """Return what comes to each leaf, as it is to be written."""
-        ring, tables = self._state.ring, swap.tables()
-        if ring is None:
-            return tables
-        try:
-            return {prefix: ring.seal(table) for prefix, table in tables.items()}
-        except OSError as error:
-            swap.undo()
-            raise _Undone(f"can't write to {self._root}: {error}; nothing was changed") from error
 
     def _write_frames(
         self, tables: Sequence[tuple[str, pa.Table]], swap: Swap | None
@@ -266,7 +258,7 @@ class LanceStore:
     def delete(self, ids: Sequence[str]) -> list[str]:
         """Make records unreachable, durably: their row keys go into the tails as dead."""
         state = self._writable()
-        live = [i for i in dict.fromkeys(ids) if i in state.keys]
+        live = [i for i in dict.fromkeys(ids) if i in state.table.records]
         if live:
             with self._change():
                 self._append(self._dead(live))
@@ -315,7 +307,7 @@ class LanceStore:
 
     def vectors(self, ids: Sequence[str]) -> tuple[Floats, Floats]:
         """Return content and place of live records."""
-        return self._refresh().table.vectors(ids)
+        return self._read(lambda table: table.vectors(ids))
 
     def scan(self, where: Filter | None = None) -> Iterator[Record]:
         """Iterate over the live records that match."""
@@ -328,7 +320,7 @@ class LanceStore:
     def search(self, query: Query, path: str = "") -> list[tuple[str, float]]:
         """Return the exact k nearest; path ``lancedb`` asks the files themselves."""
         if self.capabilities.pick(path) == "flat":
-            return self._refresh().table.search(query)
+            return self._read(lambda table: table.search(query))
         return self._ask(lambda state: native_search(self._root, state.manifest, query))
 
     def words(self, query: TextQuery) -> list[tuple[str, float]]:
@@ -346,6 +338,16 @@ class LanceStore:
             return self._refresh().table.cone(cone)
         return self._ask(lambda state: native_cone(self._root, state.manifest, cone))
 
+    def _read(self, question: Callable[[Table], _Answer]) -> _Answer:
+        """Ask memory for something that may need vectors, which may lie in files."""
+        try:
+            return question(self._refresh().table)
+        except OSError as error:
+            raise StoreCorrupt(
+                f"can't read vectors in {self._root}: {error}; close the store and reopen it, or "
+                "restore it from a backup"
+            ) from error
+
     def _ask(self, question: Callable[[State], _Answer]) -> _Answer:
         """Ask the files; a reader asks anew when the writer changed them meanwhile."""
         while True:
@@ -362,7 +364,7 @@ class LanceStore:
 
     def digest(self) -> str:
         """Hash the live set."""
-        return self._refresh().table.digest()
+        return self._read(Table.digest)
 
     def state(self) -> str:
         """Hash the manifest, which names every piece and its digest."""
@@ -370,12 +372,7 @@ class LanceStore:
 
     def files(self, ids: Sequence[str] | None = None) -> list[Path]:
         """List the pieces and tails that hold any of ``ids``, or rows not purged yet."""
-        state = self._refresh()
-        leaves = state.manifest.leaves
-        wanted = set(leaves) if ids is None else {p for n in rewritten(state, ids) for p in n}
-        names = [leaves[prefix].name for prefix in sorted(wanted)] + state.leftovers
-        paths = [p for n in names for p in (piece_path(self._root, n), tail_path(self._root, n))]
-        return [path for path in paths if path.exists()]
+        return files_of(self._refresh(), ids)
 
     def close(self) -> None:
         """Let go of the lock and of every record in memory; a second time does nothing."""

@@ -81,7 +81,7 @@ def fold(
     fresh = [leaf for node, gone in old.items() for leaf in _lay_out(node, gone, now.cap)]
     written = False
     try:
-        _write(state, fresh, batch)
+        laid = _write(state, fresh, batch)
         written = True
     finally:
         if not written:
@@ -93,6 +93,8 @@ def fold(
         _give_up(state, fresh)
         raise
     state.replace(after)
+    for leaf, ids in zip(fresh, laid, strict=True):
+        state.lay(leaf, ids, range(len(ids)))
     replaced = [leaf.name for gone in old.values() for leaf in gone]
     state.leftovers += replaced
     with contextlib.suppress(OSError):
@@ -100,14 +102,18 @@ def fold(
     return Purged(len(fresh), len(replaced), sum(leaf.piece_bytes for leaf in fresh))
 
 
-def _write(state: State, fresh: Sequence[Leaf], batch: Batch | None) -> None:
-    """Write the pieces of leaves durably, gathering rows while other pieces are written."""
+def _write(state: State, fresh: Sequence[Leaf], batch: Batch | None) -> list[Sequence[str]]:
+    """Write the pieces of leaves durably, gathering rows while other pieces are written.
+
+    Returns the ids of each piece in the order of its rows.
+    """
     records = () if batch is None else batch.rows.records
     positions = {record.id: i for i, record in enumerate(records)}
     come = None if batch is None else to_arrow(batch.rows)
     with state.crew.at_work():
-        started: list[Future[None]] = []
-        gathered: deque[Future[None]] = deque()  # those that hold rows, so only a few at a time
+        started: list[Future[Sequence[str]]] = []
+        # Those that hold rows, so only a few at a time.
+        gathered: deque[Future[Sequence[str]]] = deque()
         for leaf in fresh:
             known = [i for i in leaf.members if i not in positions] if positions else leaf.members
             if len(gathered) > WRITERS:
@@ -122,18 +128,20 @@ def _write(state: State, fresh: Sequence[Leaf], batch: Batch | None) -> None:
                 gathered.append(started[-1])
         if batch is not None:
             batch.settle()
-        for future in started:
-            future.result()
+        laid = [future.result() for future in started]
     if fresh:
         sync_dir(state.root / "pieces")
+    return laid
 
 
-def _write_one(state: State, leaf: Leaf, make: Callable[[], pa.Table]) -> None:
+def _write_one(state: State, leaf: Leaf, make: Callable[[], pa.Table]) -> Sequence[str]:
     table = make()
+    ids: Sequence[str] = table.column("id").to_pylist() if state.config.filed else []
     if state.ring is not None:
         table = state.ring.seal(table)
     leaf.digest, leaf.piece_bytes = write_piece(piece_path(state.root, leaf.name), table)
     leaf.rows = len(table)
+    return ids
 
 
 def _piece(ids: Sequence[str], come: pa.Table, chosen: Ints, rest: Rows | None) -> pa.Table:
@@ -160,9 +168,8 @@ def _order(ids: Sequence[str]) -> Ints:
 def _rows(state: State, ids: Collection[str]) -> Rows:
     """Gather live rows, in the order in which they lie in memory."""
     ids = state.table.flat.sort(ids)
-    keys = np.fromiter(map(state.keys.__getitem__, ids), np.uint64, len(ids))
     records = list(map(state.table.records.__getitem__, ids))
-    return Rows(keys, records, *state.table.flat.vectors(ids))
+    return Rows(state.table.tags(ids), records, *state.table.flat.vectors(ids))
 
 
 def sweep(state: State) -> None:

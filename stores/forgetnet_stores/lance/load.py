@@ -51,11 +51,16 @@ def _concat(parts: list[Rows], dim: int) -> Rows:
     )
 
 
-def _without(rows: Rows, dead: set[int]) -> Rows:
+def _alive(rows: Rows, dead: set[int]) -> Sequence[int]:
     keys = rows.keys.tolist()
     if dead.isdisjoint(keys):
-        return rows
-    return rows.take([i for i, key in enumerate(keys) if key not in dead])
+        return range(len(keys))
+    return [i for i, key in enumerate(keys) if key not in dead]
+
+
+def _without(rows: Rows, dead: set[int]) -> Rows:
+    alive = _alive(rows, dead)
+    return rows if len(alive) == len(rows) else rows.take(alive)
 
 
 def _merge(frames: Iterable[Frame], dim: int, ring: Ring | None) -> tuple[Rows, set[int]]:
@@ -122,6 +127,7 @@ class Reading:
         frames: frames of its tail past what is known.
         rows: live rows to take in; set by ``load``.
         dead: keys that died; set by ``load``.
+        places: the first rows' numbers in the piece; set by ``load``.
     """
 
     leaf: Leaf
@@ -129,6 +135,7 @@ class Reading:
     frames: Sequence[Frame]
     rows: Rows | None = None
     dead: set[int] = field(default_factory=set)
+    places: Sequence[int] = ()
 
     def load(self, root: Path, dim: int, until: int, ring: Ring | None = None) -> Rows:
         """Read the rows, unless they are read already, counting batches up to number ``until``.
@@ -157,7 +164,9 @@ class Reading:
                 f"piece {leaf.name} has {len(piece)} rows and the manifest says {leaf.rows}; "
                 "restore the store from a backup"
             )
-        piece = _without(piece, self.dead)
+        self.places = _alive(piece, self.dead)
+        if len(self.places) < len(piece):
+            piece = piece.take(self.places)
         return _concat([piece, came], dim) if len(came) else piece
 
 

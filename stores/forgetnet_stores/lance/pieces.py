@@ -13,14 +13,17 @@ import shutil
 from pathlib import Path
 
 import lance
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+from lance.file import LanceFileReader
 
 from forgetnet.errors import StoreCorrupt
 from forgetnet.files import sync_inside
 from forgetnet_stores.lance.columns import Rows, from_arrow
 from forgetnet_stores.lance.ring import Ring, opened
 
-__all__ = ["piece_path", "read_piece", "write_piece"]
+__all__ = ["piece_path", "read_piece", "spots", "write_piece"]
 
 
 _SUFFIXES = {".lance", ".manifest", ".json", ".txn"}
@@ -84,6 +87,29 @@ def _check_whole(path: Path, rows: int) -> None:
         full = shutil.disk_usage(path).free < _BATCH_ROWS
         number = errno.ENOSPC if full else errno.EIO
         raise OSError(number, "a piece was not written whole", str(path))
+
+
+def spots(path: Path, dim: int, rows: int) -> tuple[Path, npt.NDArray[np.int64]]:
+    """Return the file of a piece, and at which byte the content vector of each row begins there.
+
+    Lance says where the pages of a column lie; these hold the plain vectors, one by one. Whoever
+    reads there checks what is found: where a column is laid out otherwise, no vector begins there.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    file, width = next((path / "data").iterdir()), 4 * dim
+    try:
+        columns = LanceFileReader(str(file)).metadata().columns
+    except (ValueError, RuntimeError) as error:
+        raise OSError(errno.EIO, f"a piece can't be read back: {error}", str(path)) from error
+    for column in columns:
+        pages = [page.buffers for page in column.pages]
+        if all(len(page) == 1 and page[0].size % width == 0 for page in pages):
+            starts = [np.arange(b.position, b.position + b.size, width) for (b,) in pages]
+            if sum(map(len, starts)) == rows:
+                return file, np.concatenate(starts)
+    return file, np.zeros(rows, np.int64)
 
 
 def read_piece(path: Path, dim: int, digest: str, ring: Ring | None) -> Rows:

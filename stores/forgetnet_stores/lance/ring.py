@@ -23,7 +23,7 @@ import pyarrow as pa
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from forgetnet.errors import StoreCorrupt, StoreError
+from forgetnet.errors import StoreCorrupt, StoreError, Unsupported
 from forgetnet.files import doubts, put_slots, rewrite_durable, sync_dir
 from forgetnet.store import StoreConfig
 from forgetnet_stores.lance.catalogue import Manifest
@@ -52,8 +52,14 @@ def ring_of(root: Path, config: StoreConfig) -> Ring | None:
 
     Raises:
         StoreError: there are rows and no keys, and the rows should be sealed.
+        Unsupported: vectors can't be read from the files of such a store.
     """
     path = root / KEYS
+    if config.filed and (config.readonly or config.sealed or path.exists()):
+        raise Unsupported(
+            "vectors are read from files by a writer whose rows aren't encrypted; leave vectors= "
+            "out to keep them in memory"
+        )
     if not path.exists():
         if not config.sealed:
             return None

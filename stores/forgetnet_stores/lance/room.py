@@ -16,9 +16,11 @@ from forgetnet.shards import regions
 from forgetnet.store import Purged
 from forgetnet_stores.lance.catalogue import Manifest
 from forgetnet_stores.lance.fold import fold
+from forgetnet_stores.lance.load import tail_path
+from forgetnet_stores.lance.pieces import piece_path
 from forgetnet_stores.lance.state import State
 
-__all__ = ["fold_dirty", "give_up", "rewritten", "set_aside"]
+__all__ = ["files_of", "fold_dirty", "give_up", "rewritten", "set_aside"]
 
 _PIECE = 64 << 10  # what a piece takes beside its rows
 _LEAST = 256 << 10
@@ -37,6 +39,15 @@ def rewritten(state: State, ids: Sequence[str]) -> list[list[str]]:
                 del live[prefix][key]
     nodes = regions(live, touched, state.manifest.cap)
     return [[p for p in live if p.startswith(node)] for node in nodes]
+
+
+def files_of(state: State, ids: Sequence[str] | None) -> list[Path]:
+    """List the pieces and tails that hold any of ``ids``, or rows not purged yet; None for all."""
+    leaves = state.manifest.leaves
+    wanted = set(leaves) if ids is None else {p for n in rewritten(state, ids) for p in n}
+    names = [leaves[prefix].name for prefix in sorted(wanted)] + state.leftovers
+    paths = [find(state.root, name) for name in names for find in (piece_path, tail_path)]
+    return [path for path in paths if path.exists()]
 
 
 def set_aside(state: State, ids: Sequence[str], size: int) -> None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from forgetnet.errors import StoreCorrupt, StoreError
 from forgetnet.files import rewrite_durable, sync_dir
@@ -28,6 +31,7 @@ from forgetnet_stores.lance.catalogue import (
 )
 from forgetnet_stores.lance.columns import Rows
 from forgetnet_stores.lance.crew import Crew
+from forgetnet_stores.lance.heap import trim
 from forgetnet_stores.lance.load import (
     Reading,
     cut_tails,
@@ -36,6 +40,7 @@ from forgetnet_stores.lance.load import (
     settled,
     tail_path,
 )
+from forgetnet_stores.lance.pieces import piece_path, spots
 from forgetnet_stores.lance.ring import Ring, name_of
 
 __all__ = ["Group", "State"]
@@ -56,7 +61,6 @@ class State:
 
     Attributes:
         table: live records and their vectors.
-        keys: row key by live id.
         shards: key in the shard map by live subject.
         manifest: leaves by prefix.
         inner: inner nodes of the shard map.
@@ -77,8 +81,7 @@ class State:
         self._clear()
 
     def _clear(self) -> None:
-        self.table = Table(self.config.dim, self.config.salt)
-        self.keys: dict[str, int] = {}
+        self.table = Table(self.config.dim, self.config.salt, filed=self.config.filed)
         self.shards: dict[str, str] = {}
         self.manifest = Manifest(self.config.dim, self.config.cap)
         self.inner: set[str] = set()
@@ -108,6 +111,7 @@ class State:
         self.replace(manifest)
         if self.ring is not None:
             self.leavers = {name for name in self.ring.settle() if not self._lives(name)}
+        trim()
         return sealed
 
     def _make_sure(self, manifest: Manifest, sizes: Mapping[str, int], sealed: int) -> int:
@@ -145,8 +149,7 @@ class State:
                 f"the store {self.root} keeps vectors of length {manifest.dim}, "
                 f"not {self.config.dim}"
             )
-        config = self.config
-        self.config = StoreConfig(manifest.dim, config.salt, manifest.cap, config.readonly)
+        self.config = replace(self.config, dim=manifest.dim, cap=manifest.cap)
         return manifest
 
     def refresh(self, pulse: Pulse) -> None:
@@ -243,6 +246,8 @@ class State:
                 leaf = manifest.leaves[reading.leaf.prefix]
                 leaf.dead |= reading.dead
                 self._take(leaf, rows)
+                laid = reading.places
+                self.lay(leaf, [record.id for record in rows.records[: len(laid)]], laid)
                 reading.rows = None
             if rewritten:
                 self.table.purge()
@@ -256,7 +261,8 @@ class State:
                 self._clear()
 
     def _bury(self, leaf: Leaf, dead: set[int]) -> None:
-        ids = {self.keys[i]: i for i in leaf.members}
+        members = list(leaf.members)
+        ids = dict(zip(self.table.tags(members).tolist(), members, strict=True))
         gone = [ids[key] for key in dead if key in ids]
         for i in gone:
             leaf.leave(i)
@@ -264,7 +270,7 @@ class State:
 
     def _take(self, leaf: Leaf, rows: Rows) -> None:
         ids = [record.id for record in rows.records]
-        if len(set(ids)) < len(ids) or not self.keys.keys().isdisjoint(ids):
+        if len(set(ids)) < len(ids) or not self.table.records.keys().isdisjoint(ids):
             raise StoreCorrupt(
                 f"leaf {leaf.name} holds an id that is live already; restore the store from a "
                 "backup"
@@ -282,20 +288,39 @@ class State:
                 f"leaf {leaf.name} holds records of another place in the shard map; open the store "
                 "with the salt it was made with"
             )
-        self.add(rows, ids)
+        self.add(rows)
         self._join(leaf, rows.records, keys)
 
-    def add(self, rows: Rows, ids: Sequence[str]) -> None:
+    def add(self, rows: Rows) -> None:
         """Put rows into memory that their leaves count."""
-        self.table.add(rows.records, rows.content, rows.place)
-        self.keys.update(zip(ids, rows.keys.tolist(), strict=True))
+        self.table.add(rows.records, rows.content, rows.place, rows.keys)
+
+    def lay(self, leaf: Leaf, ids: Sequence[str], rows: Sequence[int]) -> None:
+        """Read the vectors of live records from their leaf's piece from now on, if so configured.
+
+        Args:
+            leaf: the leaf.
+            ids: of records whose rows are in its piece.
+            rows: their numbers there.
+
+        Raises:
+            StoreError: files can't be read, so that nobody knows these vectors.
+        """
+        if not self.config.filed or not ids:
+            return
+        try:
+            path, starts = spots(piece_path(self.root, leaf.name), self.config.dim, leaf.rows)
+            self.table.lay(ids, path, starts[np.asarray(rows, np.int64)])
+        except OSError as error:
+            raise StoreError(
+                f"can't read vectors in {self.root}: {error}; close the store and reopen it"
+            ) from error
 
     def drop(self, ids: Iterable[str]) -> None:
         """Remove records from the table; their leaves are the caller's to mend."""
         gone = self.table.remove(ids)
         self.note_leavers(gone)
         for record in gone:
-            del self.keys[record.id]
             if record.subject is not None and not self.table.has("subject", record.subject):
                 self.shards.pop(record.subject, None)
 
@@ -318,7 +343,7 @@ class State:
     def join(self, rows: Rows, groups: Mapping[str, Group]) -> None:
         """Take in rows, grouped, whose leaves are there."""
         self.count_in(rows.records, groups)
-        self.add(rows, [record.id for record in rows.records])
+        self.add(rows)
 
     def count_in(self, records: Sequence[Record], groups: Mapping[str, Group]) -> None:
         """Count rows, grouped, into their leaves, which are there."""

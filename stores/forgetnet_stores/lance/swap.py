@@ -32,9 +32,8 @@ class Swap:
         self._state = state
         self.groups = state.group(rows.records)
         self._ids = [record.id for record in rows.records]
-        keys = np.array([state.keys[i] for i in old], np.uint64)
         before = [state.table.records[i] for i in old]
-        self._before = Rows(keys, before, *state.table.vectors(old))
+        self._before = Rows(state.table.tags(old), before, *state.table.vectors(old))
         self._homes = state.group(before)
         self._begun = self._settled = False
 
@@ -44,12 +43,23 @@ class Swap:
         return [*self.groups, *self._homes]
 
     def tables(self) -> dict[str, pa.Table]:
-        """Return what comes to each leaf, as columns: made once, then cut."""
+        """Return what comes to each leaf, as it is to be written: made once, cut, then sealed.
+
+        Raises:
+            OSError: a key couldn't be written; memory is what it was.
+        """
         whole = to_arrow(self.rows)
         if len(self.groups) == 1:
-            return dict.fromkeys(self.groups, whole)
-        # Taken, not sliced: a slice's last bytes, written out, may be its neighbour's.
-        return {p: gather(whole, np.array(g.positions)) for p, g in self.groups.items()}
+            found = dict.fromkeys(self.groups, whole)
+        else:  # taken, not sliced: a slice's last bytes, written out, may be its neighbour's
+            found = {p: gather(whole, np.array(g.positions)) for p, g in self.groups.items()}
+        if (ring := self._state.ring) is None:
+            return found
+        try:
+            return {prefix: ring.seal(table) for prefix, table in found.items()}
+        except OSError:
+            self.undo()
+            raise
 
     def begin(self) -> None:
         """Let the old go, and count in what comes; its leaves are there."""
@@ -62,7 +72,7 @@ class Swap:
         if not self._begun:
             self.begin()
         self._settled = True
-        self._state.add(self.rows, self._ids)
+        self._state.add(self.rows)
 
     def undo(self) -> None:
         """Make memory what it was."""

@@ -1,0 +1,101 @@
+"""Vectors on disk: out of memory for good, the same bits, and never those of a shredded piece."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from forgetnet import Memory, Record, StoreError, Unsupported
+from forgetnet.index.contents import Filed
+from forgetnet.store import Store
+from forgetnet_stores.lance import LanceStore, state
+from tests.contract.kit import config, filed, fill, record, unit
+
+
+def resident(store: object) -> int:
+    assert isinstance(store, LanceStore)
+    contents = store._state.table.flat.contents
+    assert isinstance(contents, Filed)
+    return contents.resident
+
+
+def rows(n: int, dim: int = 384) -> list[Record]:
+    drawn = unit(np.random.default_rng(n).standard_normal((n, dim)))
+    return [Record(f"said {i}", f"r{i}", "one", vector=v) for i, v in enumerate(drawn)]
+
+
+@pytest.mark.parametrize("n", [300, 6000])  # in one page of a Lance file, and in two
+def test_what_pieces_hold_is_not_in_memory(tmp_path: Path, n: int) -> None:
+    given: dict[str, Any] = {"encoder": "vectors:384", "key": bytes(32), "vectors": "disk"}
+    records = rows(n)
+    with Memory.open(tmp_path / "kb", **given) as memory:
+        memory.add(records, progress=False)
+        assert resident(memory._store) == 0
+        answers = memory.search(records[7].vector, k=5)
+    with Memory.open(tmp_path / "kb", **given) as memory:
+        assert resident(memory._store) == 0
+        assert memory.search(records[7].vector, k=5) == answers
+        assert memory.forget(ids=["r7"]).status == "erased"
+        assert resident(memory._store) == 0
+        digest, after = memory.digest(), memory.search(records[7].vector, k=5)
+    with Memory.open(tmp_path / "twin", **(given | {"vectors": "ram"})) as twin:
+        twin.add([r for r in records if r.id != "r7"], progress=False)
+        assert [hit.id for hit in twin.search(records[7].vector, k=5)] == [h.id for h in after]
+        assert len(digest) == len(twin.digest())
+
+
+def test_what_comes_one_by_one_is_in_memory_until_its_piece_is_written(tmp_path: Path) -> None:
+    store = filed(tmp_path / "store", config(16))
+    fill(store, [record(f"a{i}", subject="s") for i in range(8)])
+    assert resident(store) == 8
+    store.delete(["a3"])
+    store.purge()
+    assert resident(store) == 0
+    before = store.digest()
+    store.close()
+    store = filed(tmp_path / "store", config(16))
+    assert resident(store) == 0 and store.digest() == before
+    store.close()
+
+
+def test_a_piece_that_cannot_be_read_back_stops_the_store_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store: Store = filed(tmp_path / "store", config(16))
+    fill(store, [record(f"a{i}", subject=f"s{i % 3}") for i in range(12)])
+    store.delete(["a3"])
+
+    def fails(*given: object) -> None:
+        raise OSError("the disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "spots", fails)
+        with pytest.raises(StoreError, match="reopen"):
+            store.purge()
+    with pytest.raises(StoreError, match="reopen"):
+        store.digest()
+    store.close()
+    store = filed(tmp_path / "store", config(16))
+    store.purge()
+    assert store.count() == 11 and resident(store) == 0
+    assert not any(b"text of a3" in p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "more"),
+    [("memory://", {}), ("kb", {"encryption": "subject"}), ("kb", {"readonly": True})],
+)
+def test_where_vectors_cannot_be_read_from_files_it_says_so(
+    tmp_path: Path, url: str, more: dict[str, Any]
+) -> None:
+    place = url if "://" in url else tmp_path / url
+    if "readonly" in more:
+        Memory.open(place, encoder="hash:8").close()
+    with pytest.raises(Unsupported, match=r"files"):
+        Memory.open(place, encoder="hash:8", vectors="disk", **more)
+    with pytest.raises(StoreError, match="'ram', or 'disk'"):
+        Memory.open(place, encoder="hash:8", vectors="cloud")  # type: ignore[arg-type] # a wrong one
