@@ -32,10 +32,6 @@ class Maps:
     def _keeping(self) -> AbstractContextManager[Office]:
         """Give out the office, with nothing under way and nothing else let in."""
 
-    @abstractmethod
-    def get_all(self, filter: Filter | None = None) -> list[Record]:
-        """Return the stored records that match."""
-
     def map(
         self,
         under: str | None = None,
@@ -88,13 +84,21 @@ class Maps:
                 plan = planned(office, scope)
                 name = scope.subject or scope.topic or ""
                 taken = Taken(plan.kind, name, frozenset(plan.ids), len(plan.held))
-            records = self.get_all(None if under is None else filed_under(under))
+            records = _drawn(office, under)
             chart = chart_of(
                 records, office.salt, tree=tree, under=path, coloured=names, taken=taken,
                 texts=texts, ids=show_ids,
             )  # fmt: skip
             root = office.root
         return Map(chart, after=after, store=None if root is None else _short(root))
+
+
+def _drawn(office: Office, under: str | None) -> list[Record]:
+    """Return what is drawn, by time and id: not what has expired."""
+    moment = office.clock()
+    here: Filter = {"$not": {"expires_at": {"$lte": moment}}}
+    found = office.store.scan(here if under is None else {"$and": [filed_under(under), here]})
+    return sorted(found, key=lambda record: (record.created_at or moment, record.id))
 
 
 def _short(root: Path) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from forgetnet.cli.forget_commands import forgetful
 from forgetnet.cli.options import AsJson, EncoderName, KeyFile, Store
 from forgetnet.cli.session import opened
 from forgetnet.cli.voice import Voice, visible
@@ -53,7 +54,7 @@ def move_topic(
     All in one step: a crash leaves everything where it was, or where it is to be. The old path is
     then in no file any more. What is under a legal hold isn't moved, and neither is the rest.
     """
-    with opened(store, encoder, key) as memory:
+    with forgetful(store, encoder, key) as memory:
         moved = memory.move_topic(old, new)
     from forgetnet.cli.render import count_of
 

@@ -75,7 +75,8 @@ class Relates(Files):
 
         Raises:
             InvalidRecord: a setting is none, an id isn't stored or has no topic, or there is only
-                one topic to learn from, which can't be told from anything.
+                one topic to learn from, which can't be told from anything; or an expert or an
+                attached model is called ``links``, as the links are in receipts.
         """
         check_switches(InvalidRecord, progress=progress)
         linker = Linker(k, min_margin, method)
@@ -87,14 +88,14 @@ class Relates(Files):
         only = None if exemplars is None else names_of(exemplars, "exemplars", InvalidRecord)
         with self._keeping() as office:
             source = _source(office, taxonomy, only, self.encoder, progress=progress)
-            part = Linked(office.store, linker, source, lambda: _unseen(office))
+            part = Linked(office.store, linker, source, lambda: _unseen(office), office.lock)
             links = part.links()
             if not part.tells_apart:
                 raise InvalidRecord(
                     "the records have fewer than two topics, and one can't be told from anything; "
                     "label some of another topic, or give a taxonomy"
                 )
-            office.components[:] = [*_others(office), part]
+            office.components[:] = [*_others(office, part.name), part]
         return links
 
     def links(self, under: str | None = None) -> Links:
@@ -117,8 +118,19 @@ class Relates(Files):
         return links if under is None else links.under(under)
 
 
-def _others(office: Office) -> list[Component]:
-    return [part for part in office.components if not isinstance(part, Linked)]
+def _others(office: Office, name: str) -> list[Component]:
+    """Return the components that stay beside the links.
+
+    Raises:
+        InvalidRecord: one has their name, by which a receipt and the journal tell parts apart.
+    """
+    others = [part for part in office.components if not isinstance(part, Linked)]
+    if any(part.name == name for part in others):
+        raise InvalidRecord(
+            f"another part of this memory is called {name!r}, and a receipt couldn't tell it from "
+            "the links; give that model or expert another name"
+        )
+    return others
 
 
 def _unseen(office: Office) -> frozenset[str]:

@@ -27,17 +27,20 @@ def scope_of(
     topic: str | None,
     *,
     mentions: bool,
+    proposed: object = None,
 ) -> Scope:
     """Return the scope that some arguments of a forget name.
 
     Raises:
-        InvalidScope: an argument is of another type than it can be.
+        InvalidScope: an argument is of another type than it can be, or a proposal isn't confirmed
+            or doesn't stand alone.
     """
     check_switches(InvalidScope, mentions=mentions)
     if filter is not None and not isinstance(filter, Mapping):
         raise InvalidScope("filter= must be a dict of conditions, as {'subject': 'ann'}")
     wanted = None if ids is None else names_of(ids, "ids", InvalidScope)
-    return Scope(wanted, subject, filter, topic, None, mentions)
+    scope = Scope(wanted, subject, filter, topic, None, mentions)
+    return scope if proposed is None else replace(scope, **_frozen(proposed, scope))
 
 
 def reason_of(reason: object) -> str:
@@ -143,9 +146,7 @@ class Forgets:
                 proposal that isn't confirmed or is out of date; nothing was deleted.
             ForgetIncomplete: it stopped midway; the next change or opening finishes it first.
         """
-        wanted = scope_of(ids, subject, filter, topic, mentions=mentions)
-        if scope is not None:
-            wanted = replace(wanted, **_frozen(scope, wanted))
+        wanted = scope_of(ids, subject, filter, topic, mentions=mentions, proposed=scope)
         told = reason_of(reason)
         check_switches(InvalidScope, dry_run=dry_run)
         text_of(verify, "verify=", InvalidScope)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = ["Linked", "Source"]
 _CHUNK = 16_384
 _COUNTED = "the links and their voters counted"
 _ANEW = "the records linked anew and compared"
+_FREE = nullcontext()
 
 Ints = npt.NDArray[np.int64]
 
@@ -63,6 +65,7 @@ class Linked:
         linker: how they are linked.
         source: where exemplars come from.
         unseen: ids that are stored and don't count, such as what may not be searched.
+        lock: held while the records change; a model lets go of it while its experts learn.
     """
 
     name = "links"
@@ -76,11 +79,13 @@ class Linked:
         linker: Linker,
         source: Source,
         unseen: Callable[[], Collection[str]] = tuple,
+        lock: AbstractContextManager[object] = _FREE,
     ) -> None:
         self.linker = linker
         self.source = source
         self._store = store
         self._unseen = unseen
+        self._lock = lock
         self._state: _State | None = None
         self._seen: tuple[str, frozenset[str]] | None = None
 
@@ -201,7 +206,9 @@ class Linked:
 
     def hide(self, ids: Collection[str]) -> None:
         """Answer without them; the store has let go of them already."""
-        if self._state is not None:
+        with self._lock:
+            if self._state is None:
+                return
             known = self._state.prints.keys()
             gone = known - self._store.get(list(known)).keys() | known & set(ids)
             if gone:

@@ -15,6 +15,7 @@ from forgetnet.embed import embed
 from forgetnet.encode import Encoder
 from forgetnet.errors import InvalidRecord
 from forgetnet.experts.expert import Label
+from forgetnet.given import text_of
 from forgetnet.model.core import Core
 from forgetnet.model.inputs import to_items
 from forgetnet.model.serve import Share
@@ -146,6 +147,8 @@ class Answering:
         Raises:
             InvalidRecord: the model has no such part or leaf.
         """
+        text_of(part, "part", InvalidRecord)
+        text_of(leaf, "leaf", InvalidRecord)
         if (part, leaf) not in self._core.shelf.slots:
             raise InvalidRecord(f"part {part[:40]!r} has learnt nothing in leaf {leaf[:80]!r}")
         return sorted(self._core.roster.members(leaf))

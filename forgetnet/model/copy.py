@@ -23,13 +23,18 @@ __all__ = ["copy_model"]
 _BLOCK = 8192
 
 
-def copy_model(parts: Parts, core: Core, target: Path, *, key: bool) -> None:
+def copy_model(parts: Parts, core: Core, root: Path, *, key: bool) -> None:
     """Write a model's records and states to a folder that is new or empty, and its key if asked.
+
+    Args:
+        parts: of the model's memory.
+        core: its experts.
+        root: the folder, absolute.
+        key: whether the key goes with it.
 
     Raises:
         StoreError: it holds something, or can't be written.
     """
-    root = target.expanduser().resolve()
     if root.exists() and any(root.iterdir() if root.is_dir() else [root]):
         raise StoreError(f"{root} holds something already; name a new folder to save to")
     try:

@@ -46,7 +46,7 @@ def to_items(X: Any, encoder: Encoder) -> list[str | Record] | npt.NDArray[np.fl
             return found
     try:
         array = np.asarray(X, np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.empty(0, np.float32)
     if array.ndim == 1 and array.shape == (encoder.dim,):
         array = array[None, :]
@@ -113,7 +113,7 @@ def to_records(
     for name, given in {"y": y, "subjects": subjects, "ids": ids, "topics": topics}.items():
         if given is None or isinstance(given, str):
             continue
-        if not hasattr(given, "__len__"):
+        if not hasattr(given, "__len__") or getattr(given, "ndim", 1) == 0:
             raise InvalidRecord(f"{name}= is a list, or one string for all")
         if len(given) != count:
             raise InvalidRecord(f"{count} items came with {len(given)} {name}")

@@ -15,9 +15,10 @@ from typing import Any, Literal, Self
 
 import numpy.typing as npt
 
+from forgetnet.atlas.mapping import Maps
 from forgetnet.component import Attachable
 from forgetnet.encode import Encoder
-from forgetnet.errors import InvalidRecord, StoreCorrupt, StoreError
+from forgetnet.errors import InvalidRecord, InvalidScope, StoreCorrupt, StoreError
 from forgetnet.experts.expert import Expert, Task
 from forgetnet.experts.neighbour import NeighbourExpert
 from forgetnet.experts.router import Router
@@ -27,12 +28,15 @@ from forgetnet.forget.backing import Backs
 from forgetnet.forget.journal import Journal
 from forgetnet.forget.keeping import Keeps
 from forgetnet.forget.keys import derive_salt
+from forgetnet.forget.linked import Relates
 from forgetnet.forget.office import Office
 from forgetnet.forget.plan import Plan, Scope
+from forgetnet.forget.proposal import Proposes
 from forgetnet.forget.receipt import Receipt
 from forgetnet.forget.suppression import Suppress
 from forgetnet.forget.sweeping import Sweeper, Sweeps, check_every, is_due
 from forgetnet.forget.verbs import reason_of, scope_of
+from forgetnet.given import check_switches, path_of, root_of, text_of
 from forgetnet.meaning import Scopes
 from forgetnet.model.answering import Answering
 from forgetnet.model.copy import copy_model
@@ -40,9 +44,9 @@ from forgetnet.model.core import Core
 from forgetnet.model.inputs import check_labelled, to_records
 from forgetnet.model.requests import ModelMemory, Pending, Queue
 from forgetnet.model.roster import LABEL
-from forgetnet.model.settings import stack_for
+from forgetnet.model.settings import checked, stack_for
 from forgetnet.model.stack import Stack
-from forgetnet.opening import Key, Parts, is_sealed, open_parts
+from forgetnet.opening import Key, Parts, is_filed, is_sealed, open_parts
 from forgetnet.reader import Reader, now
 from forgetnet.store import Floats
 
@@ -55,7 +59,7 @@ _UNSEALED = (
 )
 
 
-class ForgetNet(Answering, Scopes, Keeps, Sweeps, Backs):
+class ForgetNet(Answering, Scopes, Keeps, Sweeps, Backs, Maps, Relates):
     """A model that forgets exactly; make or open one with :meth:`ForgetNet.open`."""
 
     def __init__(
@@ -106,10 +110,11 @@ class ForgetNet(Answering, Scopes, Keeps, Sweeps, Backs):
         trainer: Trainer | None = None,
         key: Key = None,
         adopt: bool = False,
-        models: Sequence[Attachable] = (),
+        models: Attachable | Sequence[Attachable] = (),
         sweep_every: float | None = None,
         suppress: Suppress | None = None,
         encryption: Literal["subject"] | None = None,
+        vectors: Literal["ram", "disk"] = "ram",
         clock: Callable[[], datetime] = now,
         progress: bool = True,
     ) -> ForgetNet:
@@ -120,7 +125,7 @@ class ForgetNet(Answering, Scopes, Keeps, Sweeps, Backs):
 
         Args:
             path_or_url: folder of the model, or ``memory://``, the default.
-            encoder, key, models, sweep_every, suppress, encryption: as in
+            encoder, key, models, sweep_every, suppress, encryption, vectors: as in
                 :meth:`forgetnet.Memory.open`; for rows an encoder may be a ``TableEncoder``; the
                 key also keys leaves and seeds; what experts learn isn't encrypted.
             task: ``classification``, the default, or ``regression``.
@@ -139,13 +144,13 @@ class ForgetNet(Answering, Scopes, Keeps, Sweeps, Backs):
             InvalidRecord: the settings make no sense.
             StoreError: the folder holds another model, or can't be written.
         """
+        models, clock = checked(path_or_url, models, clock, adopt=adopt, progress=progress)
         every = check_every(sweep_every)
-        sealed = is_sealed(encryption)
-        parts = open_parts(str(path_or_url), encoder, key, readonly=False, sealed=sealed)
+        kind = {"sealed": is_sealed(encryption), "filed": is_filed(vectors)}
+        parts = open_parts(str(path_or_url), encoder, key, readonly=False, **kind)
         done = False
         try:
-            if not adopt:
-                _refuse_memory(parts)
+            _refuse_memory(parts, adopt=adopt)
             told: dict[str, Any] = {"weights": weights, "cap": cap, "router": router}
             stack = stack_for(parts.home.path(_FOLDER), task, experts, chosen=chosen, **told)
             parts.suppression.turn(suppress)
@@ -168,8 +173,10 @@ class ForgetNet(Answering, Scopes, Keeps, Sweeps, Backs):
 
         Raises:
             StoreCorrupt: there is none at the path.
+            StoreError: no file can have the path.
         """
-        if not (Path(path) / _FOLDER / "manifest.json").exists():
+        root = root_of(str(path_of(path, "path", StoreError)))
+        if not (root / _FOLDER / "manifest.json").exists():
             raise StoreCorrupt(f"{path} holds no model; make one with ForgetNet.open")
         return cls.open(path, **settings)
 
@@ -195,6 +202,7 @@ class ForgetNet(Answering, Scopes, Keeps, Sweeps, Backs):
         Args:
             wait: finish what was accepted first; otherwise the next opening does.
         """
+        check_switches(StoreError, wait=wait)
         if self._sweeper is not None:
             self._sweeper.ask()
         self._queue.close(wait=wait)
@@ -276,13 +284,15 @@ class ForgetNet(Answering, Scopes, Keeps, Sweeps, Backs):
         filter: Filter | None = None,
         topic: str | None = None,
         mentions: bool = True,
+        scope: Proposes | None = None,
     ) -> Plan:
         """Return what a forget would take, from which part, and at what cost; change nothing.
 
         Raises:
-            InvalidScope: the scope is empty or malformed, or its witnesses disagree.
+            InvalidScope: as :meth:`forget`.
         """
-        return self._planned(scope_of(ids, subject, filter, topic, mentions=mentions))
+        wanted = scope_of(ids, subject, filter, topic, mentions=mentions, proposed=scope)
+        return self._planned(wanted)
 
     def _query_vector(self, query: str | Floats | Sequence[float]) -> Floats:
         return self._memory.vector_of(query)
@@ -301,6 +311,7 @@ class ForgetNet(Answering, Scopes, Keeps, Sweeps, Backs):
         filter: Filter | None = None,
         topic: str | None = None,
         mentions: bool = True,
+        scope: Proposes | None = None,
         reason: str | None = None,
         verify: Literal["auto", "touched", "full"] = "auto",
     ) -> Pending:
@@ -310,11 +321,15 @@ class ForgetNet(Answering, Scopes, Keeps, Sweeps, Backs):
         unreachable in the memory, leaves that learnt from them are masked, and sums are left out
         until they are subtracted. What waits together is finished together, each leaf once.
 
+        Args:
+            ids, subject, filter, topic, mentions, scope, reason, verify: as in :meth:`forget`.
+
         Raises:
-            InvalidScope: nothing was changed.
+            InvalidScope: as :meth:`forget`; nothing was changed.
         """
-        scope = scope_of(ids, subject, filter, topic, mentions=mentions)
-        return self._queue.submit(scope, reason=reason_of(reason), level=verify)
+        wanted = scope_of(ids, subject, filter, topic, mentions=mentions, proposed=scope)
+        told, level = reason_of(reason), text_of(verify, "verify=", InvalidScope)
+        return self._queue.submit(wanted, reason=told, level=level)
 
     @contextlib.contextmanager
     def _keeping(self) -> Iterator[Office]:
@@ -345,18 +360,20 @@ class ForgetNet(Answering, Scopes, Keeps, Sweeps, Backs):
         Raises:
             StoreError: the folder is not empty, or can't be written.
         """
+        root = root_of(str(path_of(path, "path", StoreError)))
         with self._queue.quiet(), self._parts.lock:
-            copy_model(self._parts, self._core, Path(path), key=self._own_key)
+            copy_model(self._parts, self._core, root, key=self._own_key)
 
 
-def _refuse_memory(parts: Parts) -> None:
+def _refuse_memory(parts: Parts, *, adopt: bool) -> None:
     """Refuse to make a model of a memory by the way: it could never be a memory again.
 
     Raises:
         StoreError: with how to do it on purpose.
     """
     experts = parts.home.path(_FOLDER)
-    if experts is not None and not experts.exists() and parts.store.count():
+    made = adopt or experts is None or experts.exists()
+    if not made and parts.store.count():
         raise StoreError(
             f"{parts.home.root} is a memory without experts; name another folder for the model, or "
             "make a model of it, for good, with ForgetNet.open(..., adopt=True)"

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
+from forgetnet.attached import models_of
+from forgetnet.component import Attachable
 from forgetnet.declared import check_kind
-from forgetnet.errors import InvalidRecord
+from forgetnet.errors import InvalidRecord, StoreError
 from forgetnet.experts.expert import Expert, Task
 from forgetnet.experts.neighbour import NeighbourExpert
 from forgetnet.experts.ridge import RidgeTrunk
 from forgetnet.experts.router import Router
 from forgetnet.experts.shelf import Shelf
 from forgetnet.experts.torch_expert import TorchExpert
+from forgetnet.given import check_switches, clock_of, path_of
 from forgetnet.model.stack import CAP, Stack, from_plain, make_stack
 
-__all__ = ["stack_for"]
+__all__ = ["checked", "stack_for"]
+
+
+def checked(
+    path: object, models: object, clock: object, *, adopt: object, progress: object
+) -> tuple[tuple[Attachable, ...], Callable[[], datetime]]:
+    """Return the attached models and the clock, before anything is made at the path.
+
+    Raises:
+        StoreError: an argument is of another type than it can be.
+    """
+    path_of(path, "the place of a model", StoreError)
+    check_switches(StoreError, adopt=adopt, progress=progress)
+    return models_of(models), clock_of(clock)
 
 
 def stack_for(

@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from forgetnet import ForgetNet, RidgeTrunk
 from forgetnet.cli import app
 from tests.forget.test_keeping import holding
 
@@ -84,3 +85,16 @@ def test_every_command_and_option_has_help_and_answers_in_json():
         assert command.help and command.short_help and len(command.short_help) < 80
         assert all(parameter.help for parameter in command.params)
         assert "--json" in {option for parameter in command.params for option in parameter.opts}
+
+
+def test_a_topic_of_a_model_is_moved_with_its_experts_as_they_were(tmp_path):
+    store = tmp_path / "desk"
+    plain = {"encoder": "hash:64", "experts": [RidgeTrunk(features=16)], "progress": False}
+    with ForgetNet.open(store, **plain) as model:
+        model.fit(["card refused", "parcel late"], ["a", "b"], topics=["bank/card", "post"])
+        before = model.digest()
+    assert call(str(store), "topic", "move", "bank", "money")["records"] == 1
+    assert call(str(store), "topic", "list")["topics"] == {"money/card": 1, "post": 1}
+    with ForgetNet.load(store) as model:
+        assert model.digest() == before
+    assert not holding(store, b"bank/card")
