@@ -22,7 +22,7 @@ from forgetnet.geometry import codes
 from forgetnet.given import text_of
 from forgetnet.record import MAX_TOPIC_DEPTH, Record, split_topic
 from forgetnet.retrieve import cone_of
-from forgetnet.taxonomy.paths import above, check_name, renamed
+from forgetnet.taxonomy.paths import MAX_NAME, above, check_name, renamed
 
 __all__ = ["Files", "Moved"]
 
@@ -67,8 +67,8 @@ class Files:
             StoreError: the store can't be written, or shared weights learnt from the memory; the
                 message says if the records are moved and only old bytes are still to be removed.
         """
-        _check_path(old, "old")
-        _check_path(new, "new")
+        _check_path(old, "old", None)
+        _check_path(new, "new", MAX_NAME)
         if f"{new}/".startswith(f"{old}/"):
             raise InvalidRecord(
                 "a topic can't be moved to itself, nor under itself; name a path elsewhere"
@@ -107,15 +107,15 @@ def _paths(moved: object) -> dict[str, str]:
     """
     if not isinstance(moved, Mapping):
         raise InvalidRecord(f"moved= must map old paths to new ones, not {type(moved).__name__}")
-    for pair in moved.items():
-        for value in pair:
-            _check_path(value, "a path in moved=")
+    for old, new in moved.items():
+        _check_path(old, "a path in moved=", None)
+        _check_path(new, "a path in moved=", MAX_NAME)
     return {old: new for old, new in moved.items() if old != new}
 
 
-def _check_path(path: object, name: str) -> None:
+def _check_path(path: object, name: str, limit: int | None) -> None:
     for each in split_topic(text_of(path, name, InvalidRecord)):
-        check_name(each)
+        check_name(each, limit=limit)
 
 
 def _concerned(office: Office, moved: Mapping[str, str]) -> tuple[list[Record], dict[str, str]]:

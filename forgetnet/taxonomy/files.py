@@ -6,7 +6,6 @@ nothing of WordNet.
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import json
@@ -21,7 +20,8 @@ from forgetnet.errors import InvalidRecord, Unsupported
 from forgetnet.geometry.codes import MAX_DEPTH
 from forgetnet.given import path_of
 from forgetnet.taxonomy.graph import MAX_CONCEPTS, Taxonomy
-from forgetnet.taxonomy.paths import SEPARATOR, check_name
+from forgetnet.taxonomy.paths import MAX_NAME, SEPARATOR, check_name
+from forgetnet.taxonomy.tables import table_rows
 
 __all__ = ["everyday", "load", "read_lines", "read_text"]
 
@@ -37,7 +37,7 @@ def load(path: str | Path) -> Taxonomy:
     where = path_of(path, "path", InvalidRecord)
     kind = where.with_suffix("").suffix if where.suffix == ".gz" else where.suffix
     if kind in {".tsv", ".csv"}:
-        return _edges(_rows(where, "\t" if kind == ".tsv" else ","))
+        return _edges(_rows(where, tabs=kind == ".tsv"))
     if kind == ".jsonl":
         return _edges(_objects(where))
     if kind == ".json":
@@ -72,31 +72,29 @@ def read_text(path: Path) -> str:
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     """Iterate over the lines of a file that aren't blank: where each stands, and what it says."""
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    # not splitlines(): a JSON string may hold U+2028 and U+0085 as they are
+    for number, line in enumerate(io.StringIO(read_text(path), newline=None), 1):
         if line.strip():
-            yield f"{path.name}, line {number}", line
+            yield f"{path.name}, line {number}", line.rstrip("\n")
 
 
 # -- edges
 
 
-def _rows(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
+def _rows(path: Path, *, tabs: bool) -> Iterator[tuple[str, list[str]]]:
     """Iterate over the rows of a table, without its head."""
-    text = io.StringIO(read_text(path), newline="")
-    if delimiter == "\t":
-        reader = csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(text)
+    rows = table_rows(read_text(path), tabs=tabs)
     try:
-        for row in reader:
-            where = f"{path.name}, line {reader.line_num}"
-            if not row or (reader.line_num == 1 and set(row) in _HEADS):
+        for number, row in rows:
+            where = f"{path.name}, line {number}"
+            if number == 1 and set(row) in _HEADS:
                 continue
             if not 2 <= len(row) <= 3:
-                raise InvalidRecord(f"{where}: {len(row)} columns; write parent, child and a gloss")
+                told = f"{len(row)} columns; write parent, child and a gloss"
+                raise InvalidRecord(f"line {number}: {told}")
             yield where, row
-    except csv.Error as error:
-        raise InvalidRecord(f"{path.name}, line {reader.line_num}: {error}") from None
+    except InvalidRecord as error:
+        raise InvalidRecord(f"{path.name}, {error}") from None
 
 
 def _objects(path: Path) -> Iterator[tuple[str, list[str]]]:
@@ -126,6 +124,11 @@ def _edges(rows: Iterator[tuple[str, list[str]]]) -> Taxonomy:
 def _gloss_of(value: object, where: str) -> str:
     if not isinstance(value, str):
         raise InvalidRecord(f"{where}: a gloss must be a string, not {type(value).__name__}")
+    if len(value) > MAX_NAME:
+        raise InvalidRecord(
+            f"{where}: a gloss has {len(value)} characters, and at most {MAX_NAME} are read; "
+            "shorten it"
+        )
     return value
 
 

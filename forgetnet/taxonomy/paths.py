@@ -6,19 +6,26 @@ from collections.abc import Iterator, Mapping
 
 from forgetnet.errors import InvalidRecord
 
-__all__ = ["MAX_LEVELS", "SEPARATOR", "above", "check_name", "renamed"]
+__all__ = ["MAX_LEVELS", "MAX_NAME", "SEPARATOR", "above", "check_name", "renamed"]
 
 SEPARATOR = "/"
 MAX_LEVELS = 64
 """Levels of a path that is written out; places take fewer."""
+MAX_NAME = 2**16
+"""Characters of a concept's name, and of its gloss in a file."""
 _SHOWN = 80
 
 
-def check_name(name: object) -> str:
+def check_name(name: object, *, limit: int | None = MAX_NAME) -> str:
     """Return a concept's name.
 
+    Args:
+        name: of the concept.
+        limit: characters that it may have; None for any number, as where it is to be changed.
+
     Raises:
-        InvalidRecord: it is no string, empty, holds a slash, or half of a surrogate pair.
+        InvalidRecord: it is no string, empty, longer than the limit, holds a slash, or half of a
+            surrogate pair.
     """
     if not isinstance(name, str):
         raise InvalidRecord(
@@ -26,6 +33,11 @@ def check_name(name: object) -> str:
         )
     if not name:
         raise InvalidRecord("a concept's name is empty; name it, or leave it out")
+    if limit is not None and len(name) > limit:
+        raise InvalidRecord(
+            f"a concept's name has {len(name)} characters, and at most {limit} are kept; "
+            "shorten it, or make a gloss of it"
+        )
     if SEPARATOR in name:
         raise InvalidRecord(
             f"the concept {name[:_SHOWN]!r} has a slash in its name, which parts the names of a "

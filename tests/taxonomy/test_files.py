@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from forgetnet import ForgetNetError, InvalidRecord, Unsupported
 from forgetnet.taxonomy import Taxonomy
+from forgetnet.taxonomy.tables import table_rows
 
 WANTED = ("health", "health/allergies", "health/allergies/nuts", "work")
 GLOSS = "What makes one ill."
@@ -61,9 +63,15 @@ BAD = [
     ("x.tsv", "a\t\n", "line 1: a concept's name is empty"),
     ("x.tsv", "a b c\n", "line 1: 1 columns"),
     ("x.tsv", "", "no edges"),
-    ("x.csv", 'a,b\n"a,b\n', "line [23]: 1 columns|unexpected end"),
+    ("x.csv", 'a,b\n"a,b\n', "x.csv, line 2: a quote is opened, there or before, and never closed"),
+    ("x.csv", 'a,"b"c\n', "x.csv, line 1: text follows a closing quote"),
+    ("x.csv", 'a,"' + "b\n" * 99_999, "x.csv, line 65537: a cell has more than 65536 char"),
+    ("x.csv", 'a,"' + "b" * 66_000 + '"', "line 1: a concept's name has 66000 characters, and at"),
+    ("x.csv", "a,b," + "c" * 66_000, "line 1: a gloss has 66000 characters, and at most 65536"),
     ("x.csv", "a,b,c,d\n", "line 1: 4 columns"),
-    ("x.csv", "a," + "b" * 200_000, "line 1: field larger"),
+    ("x.csv", "a," + "b" * 200_000, "line 1: a concept's name has 200000 characters, and at most"),
+    ("x.tsv", "a\t" + "b" * 200_000, "line 1: a concept's name has 200000 characters, and at most"),
+    ("x.json", '{"' + "a" * 70_000 + '": {}}', "a concept's name has 70000 characters"),
     ("x.jsonl", '{"parent": "a"}\n', 'line 1: write an object with "parent"'),
     ("x.jsonl", '{"child": "a"}\n[]\n', "line 2: write an object"),
     ("x.jsonl", '{"child": 3}\n', "line 1: a concept's name must be a string, not int"),
@@ -101,12 +109,71 @@ BAD = [
 def test_what_is_no_taxonomy_is_refused_with_where_it_is_none(tmp_path, name, text, says):
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    limit = csv.field_size_limit(1 << 17)  # an import may have raised it in this process
+    with pytest.raises(InvalidRecord, match=says):
+        Taxonomy.load(path)
+
+
+@pytest.mark.parametrize("limit", [1, 1 << 17, 1 << 30])
+def test_the_limit_of_the_csv_module_is_neither_changed_nor_minded(tmp_path, limit):
+    """It is the whole process's, and an import may have raised it."""
+    before = csv.field_size_limit(limit)
     try:
-        with pytest.raises(InvalidRecord, match=says):
-            Taxonomy.load(path)
+        for name in ("a.csv", "a.tsv"):
+            (tmp_path / name).write_text(FORMS[name])
+            assert Taxonomy.load(tmp_path / name).topics() == WANTED
+        for length in (10_000, 2**16, 2**16 + 1):
+            (tmp_path / "x.csv").write_text("top," + "b" * length)
+            if length <= 2**16:
+                assert Taxonomy.load(tmp_path / "x.csv").topics()[1] == "top/" + "b" * length
+            else:
+                with pytest.raises(InvalidRecord, match="line 1: a concept's name has 65537 char"):
+                    Taxonomy.load(tmp_path / "x.csv")
+        assert csv.field_size_limit() == limit
     finally:
-        csv.field_size_limit(limit)
+        csv.field_size_limit(before)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_only_line_ends_end_a_line(tmp_path, end):
+    """U+2028, U+0085 and the like are what a string may hold."""
+    odd = "one\u2028two\x85three\x0bfour\x1cfive"
+    edges = [{"child": odd.replace("\x0b", "").replace("\x1c", "")}, {"child": "b", "gloss": "c"}]
+    told = end.join(json.dumps(edge, ensure_ascii=False) for edge in edges)
+    (tmp_path / "x.jsonl").write_bytes(told.encode())
+    assert len(Taxonomy.load(tmp_path / "x.jsonl")) == 2
+    (tmp_path / "x.tsv").write_bytes(f"{odd}\tentity{end}b\t{odd}{end}".encode())
+    assert Taxonomy.wordnet(tmp_path / "x.tsv").topics()[-1] == f"entity/{odd}/b"
+    with pytest.raises(InvalidRecord, match=r"x.tsv, line 3: write"):
+        (tmp_path / "x.tsv").write_bytes(f"{odd}\tentity{end}{end}b".encode())
+        Taxonomy.wordnet(tmp_path / "x.tsv")
+
+
+CELLS = st.text(st.sampled_from('ab",\n\r \u2028\0'), min_size=1, max_size=6)
+
+
+ROWS = st.lists(st.lists(CELLS, min_size=2, max_size=3), max_size=5)
+
+
+@given(ROWS, st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+def test_a_table_that_the_csv_module_wrote_is_read_as_it_reads_it(rows, quoting):
+    out = io.StringIO(newline="")
+    csv.writer(out, quoting=quoting).writerows(rows)
+    told = out.getvalue()
+    assert [row for _, row in table_rows(told, tabs=False)] == rows
+    assert list(csv.reader(io.StringIO(told, newline=""))) == rows
+
+
+@given(st.text(st.sampled_from('ab",\n\r\t'), max_size=30), st.booleans())
+def test_any_text_is_the_table_that_the_csv_module_reads_or_is_refused(text, tabs):
+    how = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"strict": True}
+    try:
+        found = list(table_rows(text, tabs=tabs))
+    except InvalidRecord:
+        with pytest.raises(csv.Error):
+            list(csv.reader(io.StringIO(text, newline=""), **how))
+        return
+    reader = csv.reader(io.StringIO(text, newline=""), **how)
+    assert found == [(reader.line_num, row) for row in reader if row]
 
 
 def test_a_file_that_holds_no_text_or_is_not_there_is_refused(tmp_path):

@@ -179,3 +179,16 @@ def test_an_encrypted_memory_keeps_its_keys_and_moves_as_any(tmp_path):
         assert memory.forget(subject="ann").status == "erased"
     with open_(tmp_path / "kb") as memory:
         assert {r.id for r in memory.get_all()} == {"d", "e", "f"}
+
+
+def test_a_name_that_is_too_long_to_be_given_can_be_moved_away(url):
+    long = "n" * 70_000
+    with open_(url) as memory:
+        memory.add("an old note", ids="a", topic=f"{long}/b")
+        with pytest.raises(InvalidRecord, match="has 70001 characters, and at most 65536"):
+            memory.move_topic(long, f"{long}x")
+        with pytest.raises(InvalidRecord, match="has 70000 characters, and at most 65536"):
+            memory.refile({"a": long})
+        assert memory.move_topic(long, "short").topics == {f"{long}/b": "short/b"}
+        with pytest.raises(InvalidRecord, match="surrogate"):
+            memory.move_topic("x\ud800", "y")
