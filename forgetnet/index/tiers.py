@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from forgetnet.heap import trim
 from forgetnet.index.flat import FlatIndex, Tags
 from forgetnet.index.pivots import Coded
 from forgetnet.record import id_hash
@@ -156,11 +157,14 @@ class Index(FlatIndex):
                 if coded is not None and coded.tier != self.tier:
                     coded.wipe()
                     coded = None
-                if coded is None and self.tier != "flat":
+                new = coded is None and self.tier != "flat"
+                if new:
                     coded = Coded(self, self._salt, split=self.tier == "pivots")
                 if coded is not None:
                     coded.add()
                 done = True
+                if new:
+                    trim()
             finally:
                 if not done and coded is not None:
                     coded.wipe()

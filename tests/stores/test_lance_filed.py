@@ -11,7 +11,7 @@ import pytest
 from forgetnet import Memory, Record, StoreError, Unsupported
 from forgetnet.index.contents import Filed
 from forgetnet.store import Store
-from forgetnet_stores.lance import LanceStore, state
+from forgetnet_stores.lance import LanceStore, laying
 from tests.contract.kit import config, filed, fill, record, unit
 
 
@@ -47,10 +47,15 @@ def test_what_pieces_hold_is_not_in_memory(tmp_path: Path, n: int) -> None:
         assert len(digest) == len(twin.digest())
 
 
-def test_what_comes_one_by_one_is_in_memory_until_its_piece_is_written(tmp_path: Path) -> None:
+def test_what_tails_hold_is_not_in_memory_either(tmp_path: Path) -> None:
     store = filed(tmp_path / "store", config(16))
-    fill(store, [record(f"a{i}", subject="s") for i in range(8)])
-    assert resident(store) == 8
+    for i in range(8):
+        fill(store, [record(f"a{i}", subject="s")], seed=i)
+    fill(store, [record("a2", subject="s")], seed=9, replace=True)
+    assert resident(store) == 0
+    store.close()
+    store = filed(tmp_path / "store", config(16))
+    assert resident(store) == 0
     store.delete(["a3"])
     store.purge()
     assert resident(store) == 0
@@ -72,7 +77,7 @@ def test_a_piece_that_cannot_be_read_back_stops_the_store_and_loses_nothing(
         raise OSError("the disk")
 
     with monkeypatch.context() as patch:
-        patch.setattr(state, "spots", fails)
+        patch.setattr(laying, "spots", fails)
         with pytest.raises(StoreError, match="reopen"):
             store.purge()
     with pytest.raises(StoreError, match="reopen"):

@@ -26,6 +26,7 @@ from forgetnet.table import Table, check_batch
 from forgetnet_stores.lance.catalogue import Leaf, Manifest, Pulse, prepare
 from forgetnet_stores.lance.columns import Rows, dead_batch
 from forgetnet_stores.lance.fold import Batch, fold, needs_fold, overflows, sweep
+from forgetnet_stores.lance.laying import lay_tail
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.native import native_cone, native_search
 from forgetnet_stores.lance.ring import ring_of
@@ -198,6 +199,8 @@ class LanceStore:
             manifest.leaves[prefix].dead.update(keys)
         if new:
             self._state.replace(manifest)
+        for prefix in adds:
+            lay_tail(self._state, manifest.leaves[prefix], sizes[prefix])
 
     def _write_frames(
         self, tables: Sequence[tuple[str, pa.Table]], swap: Swap | None

@@ -25,6 +25,7 @@ from forgetnet.store import Purged
 from forgetnet_stores.lance.catalogue import Leaf, Manifest
 from forgetnet_stores.lance.columns import Rows, gather, to_arrow
 from forgetnet_stores.lance.crew import WRITERS
+from forgetnet_stores.lance.laying import lay_piece
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.pieces import piece_path, write_piece
 from forgetnet_stores.lance.state import State
@@ -94,7 +95,7 @@ def fold(
         raise
     state.replace(after)
     for leaf, ids in zip(fresh, laid, strict=True):
-        state.lay(leaf, ids, range(len(ids)))
+        lay_piece(state, leaf, ids, range(len(ids)))
     replaced = [leaf.name for gone in old.values() for leaf in gone]
     state.leftovers += replaced
     with contextlib.suppress(OSError):

@@ -6,7 +6,7 @@ Knows nothing of memory or search: files in, rows out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +124,7 @@ class Reading:
     Attributes:
         leaf: the leaf as the manifest has it.
         known: the same leaf in memory; None when its files are new.
-        frames: frames of its tail past what is known.
+        frames: frames of its tail past what is known; once loaded, only where they lie.
         rows: live rows to take in; set by ``load``.
         dead: keys that died; set by ``load``.
         places: the first rows' numbers in the piece; set by ``load``.
@@ -145,6 +145,7 @@ class Reading:
         """
         if self.rows is None:
             self.rows = self._read(root, dim, until, ring)
+            self.frames = [replace(frame, payload=b"") for frame in self.frames]
         return self.rows
 
     def _read(self, root: Path, dim: int, until: int, ring: Ring | None) -> Rows:

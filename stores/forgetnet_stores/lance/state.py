@@ -13,10 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from forgetnet.errors import StoreCorrupt, StoreError
 from forgetnet.files import rewrite_durable, sync_dir
+from forgetnet.heap import trim
 from forgetnet.record import Record
 from forgetnet.shards import find, internal, shard_key
 from forgetnet.store import StoreConfig
@@ -31,7 +30,7 @@ from forgetnet_stores.lance.catalogue import (
 )
 from forgetnet_stores.lance.columns import Rows
 from forgetnet_stores.lance.crew import Crew
-from forgetnet_stores.lance.heap import trim
+from forgetnet_stores.lance.laying import lay_piece, lay_tail
 from forgetnet_stores.lance.load import (
     Reading,
     cut_tails,
@@ -40,7 +39,6 @@ from forgetnet_stores.lance.load import (
     settled,
     tail_path,
 )
-from forgetnet_stores.lance.pieces import piece_path, spots
 from forgetnet_stores.lance.ring import Ring, name_of
 
 __all__ = ["Group", "State"]
@@ -247,7 +245,8 @@ class State:
                 leaf.dead |= reading.dead
                 self._take(leaf, rows)
                 laid = reading.places
-                self.lay(leaf, [record.id for record in rows.records[: len(laid)]], laid)
+                lay_piece(self, leaf, [record.id for record in rows.records[: len(laid)]], laid)
+                lay_tail(self, leaf)
                 reading.rows = None
             if rewritten:
                 self.table.purge()
@@ -294,27 +293,6 @@ class State:
     def add(self, rows: Rows) -> None:
         """Put rows into memory that their leaves count."""
         self.table.add(rows.records, rows.content, rows.place, rows.keys)
-
-    def lay(self, leaf: Leaf, ids: Sequence[str], rows: Sequence[int]) -> None:
-        """Read the vectors of live records from their leaf's piece from now on, if so configured.
-
-        Args:
-            leaf: the leaf.
-            ids: of records whose rows are in its piece.
-            rows: their numbers there.
-
-        Raises:
-            StoreError: files can't be read, so that nobody knows these vectors.
-        """
-        if not self.config.filed or not ids:
-            return
-        try:
-            path, starts = spots(piece_path(self.root, leaf.name), self.config.dim, leaf.rows)
-            self.table.lay(ids, path, starts[np.asarray(rows, np.int64)])
-        except OSError as error:
-            raise StoreError(
-                f"can't read vectors in {self.root}: {error}; close the store and reopen it"
-            ) from error
 
     def drop(self, ids: Iterable[str]) -> None:
         """Remove records from the table; their leaves are the caller's to mend."""

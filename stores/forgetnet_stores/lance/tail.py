@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from forgetnet.errors import StoreCorrupt
@@ -39,6 +41,25 @@ class Frame:
     def table(self) -> pa.Table:
         """Decode the payload."""
         return pa.ipc.open_stream(self.payload).read_all()
+
+    def spots(self, table: pa.Table, name: str) -> npt.NDArray[np.int64]:
+        """Return at which byte of the tail each row of a column of vectors begins.
+
+        Arrow decodes in place, so that where a column lies in memory says where it lies in the
+        payload. Whoever reads there checks what is found.
+
+        Args:
+            table: what :meth:`table` returned.
+            name: of a column of lists of one size.
+        """
+        first = self.start + HEADER.size - pa.py_buffer(self.payload).address
+        found = [np.zeros(0, np.int64)]
+        for chunk in table.column(name).chunks:
+            values = chunk.flatten()
+            width = values.type.bit_width // 8 * chunk.type.list_size
+            begin = first + values.buffers()[1].address + values.offset * values.type.bit_width // 8
+            found.append(begin + width * np.arange(len(chunk)))
+        return np.concatenate(found)
 
 
 def encode_frame(table: pa.Table, sequence: int, part: int, parts: int) -> bytes:

@@ -1,6 +1,7 @@
 """Memory that the C library holds although nothing uses it any more.
 
-Reading a store frees about as much as it keeps, in pieces that glibc doesn't give back by itself.
+Reading a store, or making an index of it, frees about as much as it keeps, in pieces that glibc
+doesn't give back by itself.
 """
 
 from __future__ import annotations
