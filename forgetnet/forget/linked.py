@@ -17,8 +17,8 @@ from forgetnet.forget.office import Office
 from forgetnet.given import check_switches, names_of, text_of
 from forgetnet.linking import Exemplars, Linked, Linker, Links, Source, upward
 from forgetnet.linking.linker import Method
-from forgetnet.record import split_topic
 from forgetnet.taxonomy import Taxonomy
+from forgetnet.taxonomy.paths import SEPARATOR, check_name
 
 __all__ = ["Relates", "exemplars_of"]
 
@@ -108,8 +108,9 @@ class Relates(Files):
             InvalidScope: :meth:`link` was not called since the memory was opened.
             InvalidRecord: ``under`` is no topic path.
         """
-        if under is not None:
-            split_topic(text_of(under, "under", InvalidRecord))
+        if under is not None:  # of any depth: a taxonomy's concepts may lie deeper than records
+            for name in text_of(under, "under", InvalidRecord).split(SEPARATOR):
+                check_name(name, limit=None)
         with self._keeping() as office:
             part = next((p for p in office.components if isinstance(p, Linked)), None)
             if part is None:
@@ -167,6 +168,8 @@ def _source(
     known = taxonomy
 
     def closure(topic: str) -> Sequence[str]:
-        return known.closure(topic) if topic in known else upward(topic)
+        if topic not in known:
+            return upward(topic)
+        return tuple({topic, *known.closure(topic)})  # itself, where it is a concept's key alone
 
     return Source(None, frozenset(only or ()), closure)

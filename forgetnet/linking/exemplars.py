@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetnet.errors import InvalidRecord
+from forgetnet.given import names_of, text_of
 from forgetnet.linking.nearest import Scores, Whole, whole
 from forgetnet.record import split_topic
 
-__all__ = ["Exemplars", "upward"]
+__all__ = ["Exemplars", "unit_of", "upward"]
 
 Floats = npt.NDArray[np.float32]
 Closure = Callable[[str], Sequence[str]]
@@ -26,13 +27,30 @@ _STEPS = 2.0**11
 _UNIT = 2e-3  # as stores check it
 
 
+def unit_of(vectors: object, what: str) -> Floats:
+    """Return (n, d) unit vectors; only of such are the sums of whole numbers exact.
+
+    Raises:
+        InvalidRecord: they are no rows of numbers, or one hasn't length 1.
+    """
+    try:
+        given = np.asarray(vectors, np.float32)
+    except (TypeError, ValueError, OverflowError):
+        given = np.zeros(0, np.float32)
+    if given.ndim != 2:
+        raise InvalidRecord(f"{what} is a row of numbers, one row for each name")
+    if not (np.abs(np.einsum("ij,ij->i", given, given) - 1.0) <= _UNIT).all():
+        raise InvalidRecord(f"{what} doesn't have length 1; divide it by its norm")
+    return given
+
+
 def upward(topic: str) -> tuple[str, ...]:
     """Return a topic path and every path above it, the top first.
 
     Raises:
         InvalidRecord: it isn't a topic path.
     """
-    names = split_topic(topic)
+    names = split_topic(text_of(topic, "a topic", InvalidRecord))
     return tuple("/".join(names[: depth + 1]) for depth in range(len(names)))
 
 
@@ -74,19 +92,16 @@ class Exemplars:
             InvalidRecord: a name comes twice, the lengths differ, a vector hasn't length 1, or a
                 label is no topic path.
         """
-        if not len(names) == len(vectors) == len(topics):
+        names = names_of(names, "names", InvalidRecord, ordered=True)
+        topics = names_of(topics, "topics", InvalidRecord, ordered=True)
+        given = unit_of(vectors, "an exemplar's vector")
+        if not len(names) == len(given) == len(topics):
             raise InvalidRecord(
-                f"{len(names)} exemplars came with {len(vectors)} vectors and {len(topics)} "
+                f"{len(names)} exemplars came with {len(given)} vectors and {len(topics)} "
                 "topics; give one of each"
             )
         if len(set(names)) < len(names):
             raise InvalidRecord("an exemplar's name comes twice; give each name once")
-        given = np.asarray(vectors, np.float32)
-        if (
-            given.ndim != 2
-            or not (np.abs(np.einsum("ij,ij->i", given, given) - 1.0) <= _UNIT).all()
-        ):
-            raise InvalidRecord("an exemplar's vector doesn't have length 1; divide it by its norm")
         order = sorted(range(len(names)), key=names.__getitem__)
         codes = whole(given)[order]
         return cls._made([names[i] for i in order], [topics[i] for i in order], codes, closure)

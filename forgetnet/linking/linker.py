@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from forgetnet.errors import InvalidRecord
-from forgetnet.given import number_of, text_of, whole_of
-from forgetnet.linking.exemplars import Exemplars
+from forgetnet.given import names_of, number_of, text_of, whole_of
+from forgetnet.linking.exemplars import Exemplars, unit_of
 from forgetnet.linking.nearest import UNIT, Scores, best_sums, nearest
 from forgetnet.record import canonical_json
 
@@ -82,12 +82,13 @@ class Links:
 
     def under(self, topic: str) -> Links:
         """Return the links to one topic: every record linked at or under it has exactly one."""
-        at = _position(self.concepts, topic)
+        at = _position(self.concepts, text_of(topic, "topic", InvalidRecord))
         return self._only(self.columns == at)
 
     def of(self, id: str) -> tuple[Link, ...]:
         """Return the links of one record, in the order of topics; none for an unknown one."""
-        return tuple(self._only(self.rows == _position(self.ids, id)))
+        at = _position(self.ids, text_of(id, "id", InvalidRecord))
+        return tuple(self._only(self.rows == at))
 
     def _only(self, kept: npt.NDArray[np.bool_]) -> Links:
         arrays = (self.rows[kept], self.columns[kept], self.margins[kept])
@@ -150,12 +151,23 @@ class Linker:
             ids: n distinct ids.
             vectors: (n, d) unit vectors.
             exemplars: what is known.
+
+        Raises:
+            InvalidRecord: an id comes twice, the lengths differ, or a vector hasn't length 1.
         """
+        ids = names_of(ids, "ids", InvalidRecord, ordered=True)
+        vectors = unit_of(vectors, "a vector to be linked")
+        if not len(set(ids)) == len(ids) == len(vectors):
+            raise InvalidRecord(
+                f"{len(ids)} ids, {len(set(ids))} of them distinct, came with {len(vectors)} "
+                "vectors; give one of each"
+            )
+        _check_exemplars(exemplars)
         if any(a > b for a, b in pairwise(ids)):
             order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
-            ids, vectors = [ids[i] for i in order.tolist()], vectors[order]
+            ids, vectors = tuple(ids[i] for i in order.tolist()), vectors[order]
         known = self.known(exemplars)
-        return self.decide(tuple(ids), known, *self.near(vectors, known))
+        return self.decide(ids, known, *self.near(vectors, known))
 
     def known(self, exemplars: Exemplars) -> Exemplars:
         """Return who may vote: the exemplars, or their centroids."""
@@ -193,9 +205,12 @@ class Linker:
         of the others: from -2 to 2, a ranking of every record, where votes know the few alone.
 
         Raises:
-            InvalidRecord: no exemplar lies under the topic, or every one does.
+            InvalidRecord: no exemplar lies under the topic, or every one does; or a vector hasn't
+                length 1.
         """
-        inside = exemplars.inside(topic)
+        _check_exemplars(exemplars)
+        vectors = unit_of(vectors, "a vector to be ranked")
+        inside = exemplars.inside(text_of(topic, "topic", InvalidRecord))
         return self.contrast(vectors, exemplars.codes[inside], exemplars.codes[~inside])
 
     def contrast(self, vectors: Floats, inside: Floats, outside: Floats) -> Doubles:
@@ -221,6 +236,14 @@ class Linker:
             means.append(best_sums(vectors, codes, k) * UNIT / k)
         margins: Doubles = means[0] - means[1]
         return margins
+
+
+def _check_exemplars(exemplars: object) -> None:
+    if not isinstance(exemplars, Exemplars):
+        raise InvalidRecord(
+            f"exemplars must be Exemplars, not {type(exemplars).__name__}; make some with "
+            "Exemplars.of"
+        )
 
 
 def _check_lengths(vectors: Floats, codes: Floats) -> None:

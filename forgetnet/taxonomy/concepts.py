@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from forgetnet.errors import InvalidRecord
+from forgetnet.given import names_of
 from forgetnet.taxonomy.paths import MAX_LEVELS, SEPARATOR, check_name
 
-__all__ = ["Concept", "of_edges", "of_paths", "sorted_out"]
+__all__ = ["Concept", "glosses_of", "of_edges", "of_paths", "sorted_out"]
 
 
 class Concept(NamedTuple):
@@ -28,15 +29,29 @@ class Concept(NamedTuple):
     key: str = ""
 
 
+def glosses_of(given: object) -> Mapping[str, str]:
+    """Return glosses by path or name; what each says is looked at in its concept.
+
+    Raises:
+        InvalidRecord: it is no mapping.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise InvalidRecord(f"glosses= must map names to sentences, not {type(given).__name__}")
+    return given
+
+
 def of_paths(paths: Iterable[str], glosses: Mapping[str, str]) -> tuple[Concept, ...]:
     """Return the concepts of some paths, and of all above them.
 
     Raises:
-        InvalidRecord: a path has too many levels.
+        InvalidRecord: a path is no string, or has too many levels.
     """
+    given = names_of(list(paths) if isinstance(paths, Mapping) else paths, "paths", InvalidRecord)
     numbers: dict[str, int] = {}
     concepts: list[Concept] = []
-    for path in sorted(set(paths)):
+    for path in sorted(set(given)):
         if path.count(SEPARATOR) >= MAX_LEVELS:
             raise InvalidRecord(
                 f"a topic path has {path.count(SEPARATOR) + 1} levels, and at most "
@@ -58,19 +73,30 @@ def of_edges(pairs: Iterable[tuple[str, str]], glosses: Mapping[str, str]) -> tu
     """Return the concepts of (parent, child) pairs of names.
 
     Raises:
-        InvalidRecord: a name is none.
+        InvalidRecord: something is no pair, or a name is none.
     """
     parents: dict[str, dict[str, None]] = {}
-    for parent, child in pairs:
+    for parent, child in _pairs(pairs):
         parents.setdefault(check_name(child), {})
-        if parent:
-            parents.setdefault(check_name(parent), {})
-            parents[child][parent] = None
+        if parent is None or (isinstance(parent, str) and not parent):
+            continue  # at the top
+        parents.setdefault(check_name(parent), {})
+        parents[child][parent] = None
     number = {name: i for i, name in enumerate(sorted(parents))}
     return tuple(
         Concept(name, tuple(sorted(number[p] for p in parents[name])), glosses.get(name, ""), name)
         for name in number
     )
+
+
+def _pairs(given: object) -> Iterator[tuple[Any, Any]]:
+    wrong = InvalidRecord("pairs must be (parent, child) pairs of names, an empty parent for a top")
+    if not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0:
+        raise wrong
+    for pair in given:
+        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+            raise wrong
+        yield pair[0], pair[1]
 
 
 def sorted_out(concepts: Sequence[Concept], below: Sequence[Sequence[int]]) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from forgetnet.errors import InvalidRecord, Unsupported
 from forgetnet.geometry.codes import MAX_DEPTH
 from forgetnet.given import path_of
 from forgetnet.taxonomy.graph import MAX_CONCEPTS, Taxonomy
-from forgetnet.taxonomy.paths import MAX_NAME, SEPARATOR, check_name
+from forgetnet.taxonomy.paths import SEPARATOR, check_gloss, check_name
 from forgetnet.taxonomy.tables import table_rows
 
 __all__ = ["everyday", "load", "read_lines", "read_text"]
@@ -122,14 +122,10 @@ def _edges(rows: Iterator[tuple[str, list[str]]]) -> Taxonomy:
 
 
 def _gloss_of(value: object, where: str) -> str:
-    if not isinstance(value, str):
-        raise InvalidRecord(f"{where}: a gloss must be a string, not {type(value).__name__}")
-    if len(value) > MAX_NAME:
-        raise InvalidRecord(
-            f"{where}: a gloss has {len(value)} characters, and at most {MAX_NAME} are read; "
-            "shorten it"
-        )
-    return value
+    try:
+        return check_gloss(value)
+    except InvalidRecord as error:
+        raise InvalidRecord(f"{where}: {error}") from None
 
 
 # -- nested

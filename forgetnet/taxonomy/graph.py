@@ -19,8 +19,8 @@ import numpy.typing as npt
 from forgetnet.errors import InvalidRecord
 from forgetnet.geometry import codes
 from forgetnet.given import text_of
-from forgetnet.taxonomy.concepts import Concept, of_edges, of_paths, sorted_out
-from forgetnet.taxonomy.paths import MAX_LEVELS, SEPARATOR, check_name
+from forgetnet.taxonomy.concepts import Concept, glosses_of, of_edges, of_paths, sorted_out
+from forgetnet.taxonomy.paths import MAX_LEVELS, SEPARATOR, check_gloss, check_name
 
 __all__ = ["MAX_CONCEPTS", "Change", "Concept", "Taxonomy"]
 
@@ -53,8 +53,8 @@ class Taxonomy:
         below: positions of what lies right below each.
 
     Raises:
-        InvalidRecord: a name is none, one lies under itself (the message names the cycle), or two
-            of a name lie side by side.
+        InvalidRecord: a name or a gloss is none, a parent isn't there, a concept lies under itself
+            (the message names the cycle), or two of a name lie side by side.
     """
 
     concepts: tuple[Concept, ...]
@@ -73,7 +73,14 @@ class Taxonomy:
         found: dict[tuple[int, str], int] = {}
         for i, concept in enumerate(self.concepts):
             check_name(concept.name)
+            check_gloss(concept.gloss)
             for parent in concept.parents:
+                if not 0 <= parent < len(self.concepts):
+                    raise InvalidRecord(
+                        f"a concept lies under number {parent}, and there are "
+                        f"{len(self.concepts)}, from 0 on; make taxonomies with Taxonomy.of or "
+                        "Taxonomy.edges"
+                    )
                 below[parent].append(i)
             for parent in concept.parents or (-1,):
                 if found.setdefault((parent, concept.name), i) != i:
@@ -102,9 +109,9 @@ class Taxonomy:
             glosses: by path, for some of them.
 
         Raises:
-            InvalidRecord: a path has an empty name.
+            InvalidRecord: a path is no string or has an empty name, or a gloss is no string.
         """
-        return cls(of_paths(paths, glosses or {}))
+        return cls(of_paths(paths, glosses_of(glosses)))
 
     @classmethod
     def edges(
@@ -116,9 +123,10 @@ class Taxonomy:
         is nobody's child is at the top; there may be several.
 
         Raises:
-            InvalidRecord: a name is none, or a concept lies under itself.
+            InvalidRecord: something is no pair of names, a concept lies under itself, or a gloss is
+                no string.
         """
-        return cls(of_edges(pairs, glosses or {}))
+        return cls(of_edges(pairs, glosses_of(glosses)))
 
     @classmethod
     def load(cls, path: str | FilePath) -> Taxonomy:
@@ -258,8 +266,10 @@ class Taxonomy:
 
         Raises:
             InvalidRecord: a path is deeper than places can tell apart; the message says how many
-                are. Or the salt is too short.
+                are. Or the salt is too short, or no bytes.
         """
+        if not isinstance(salt, bytes):
+            raise InvalidRecord(f"salt must be bytes, not {type(salt).__name__}")
         if self.depth > codes.MAX_DEPTH:
             levels = self.levels()
             deep = sum(level > codes.MAX_DEPTH for level in levels)

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 
 from forgetnet.errors import InvalidRecord
 
-__all__ = ["MAX_LEVELS", "MAX_NAME", "SEPARATOR", "above", "check_name", "renamed"]
+__all__ = ["MAX_LEVELS", "MAX_NAME", "SEPARATOR", "above", "check_gloss", "check_name", "renamed"]
 
 SEPARATOR = "/"
 MAX_LEVELS = 64
 """Levels of a path that is written out; places take fewer."""
 MAX_NAME = 2**16
-"""Characters of a concept's name, and of its gloss in a file."""
+"""Characters of a concept's name, and of its gloss."""
 _SHOWN = 80
 
 
@@ -43,13 +43,34 @@ def check_name(name: object, *, limit: int | None = MAX_NAME) -> str:
             f"the concept {name[:_SHOWN]!r} has a slash in its name, which parts the names of a "
             "topic path; write another character"
         )
+    _check_written(name, "name")
+    return name
+
+
+def check_gloss(gloss: object) -> str:
+    """Return what a concept means, in a sentence or none.
+
+    Raises:
+        InvalidRecord: it is no string, longer than 65,536 characters, or holds half of a surrogate
+            pair.
+    """
+    if not isinstance(gloss, str):
+        raise InvalidRecord(f"a gloss must be a string, not {type(gloss).__name__}")
+    if len(gloss) > MAX_NAME:
+        raise InvalidRecord(
+            f"a gloss has {len(gloss)} characters, and at most {MAX_NAME} are kept; shorten it"
+        )
+    _check_written(gloss, "gloss")
+    return gloss
+
+
+def _check_written(text: str, what: str) -> None:
     try:
-        name.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise InvalidRecord(
-            "a concept's name holds half of a surrogate pair, which UTF-8 can't write; repair it"
+            f"a concept's {what} holds half of a surrogate pair, which UTF-8 can't write; repair it"
         ) from None
-    return name
 
 
 def above(path: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from forgetnet.errors import InvalidRecord
 from forgetnet.given import path_of
-from forgetnet.taxonomy.concepts import Concept
+from forgetnet.taxonomy.concepts import Concept, sorted_out
 from forgetnet.taxonomy.files import read_lines, read_text
 from forgetnet.taxonomy.graph import Taxonomy
 from forgetnet.taxonomy.paths import SEPARATOR
@@ -90,12 +90,34 @@ def _closure(path: Path) -> dict[str, _Synset]:
 
 
 def _direct(found: dict[str, _Synset]) -> dict[str, _Synset]:
-    """Keep the edges of a transitive closure that no other path explains."""
+    """Keep the edges of a transitive closure that no other path explains.
+
+    Raises:
+        InvalidRecord: there is a cycle, whose edges would all explain each other.
+    """
     above = {name: synset.above - {name} for name, synset in found.items()}
+    _check_order(above)
     for name, synset in found.items():
         further = set().union(*(above[each] for each in above[name] if each in above))
         synset.above = above[name] - further
     return found
+
+
+def _check_order(above: Mapping[str, set[str]]) -> None:
+    """Refuse cycles.
+
+    Raises:
+        InvalidRecord: with the names of one.
+    """
+    number = {name: i for i, name in enumerate(sorted(above))}
+    below: list[list[int]] = [[] for _ in number]
+    concepts = []
+    for name, i in number.items():
+        parents = tuple(sorted(number[each] for each in above[name] if each in number))
+        concepts.append(Concept(name, parents))
+        for parent in parents:
+            below[parent].append(i)
+    sorted_out(concepts, below)
 
 
 def _taxonomy(found: Mapping[str, _Synset]) -> Taxonomy:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from forgetnet import InvalidRecord
 from forgetnet.linking import Exemplars, Linker, cosines_of, nearest
 from forgetnet.linking.nearest import whole
+from tests.test_given import ODD, works_or_refuses
 
 TOPICS = ["health", "health/allergies", "health/allergies/nuts", "work", "work/acme", "travel"]
 METHODS = ["knn", "centroid"]
@@ -182,3 +183,44 @@ def test_a_single_topic_tells_nothing_apart_so_nothing_is_linked():
     known = Exemplars.of(["a", "b"], np.eye(2, dtype=np.float32), ["x", "x"])
     assert not len(Linker().link(["r"], np.eye(2, dtype=np.float32)[:1], known))
     assert not len(Linker().link([], np.zeros((0, 2), np.float32), KNOWN))
+
+
+EYE = np.eye(4, dtype=np.float32)
+TWO = Exemplars.of(["x", "y"], EYE[:2], ["a", "b"])
+CALLS = {
+    "names": lambda odd: Exemplars.of(odd, EYE[:1], ["a"]),
+    "vectors": lambda odd: Exemplars.of(["x"], odd, ["a"]),
+    "topics": lambda odd: Exemplars.of(["x"], EYE[:1], odd),
+    "ids": lambda odd: list(Linker().link(odd, EYE, TWO)),
+    "rows": lambda odd: list(Linker().link(["p"], odd, TWO)),
+    "exemplars": lambda odd: list(Linker().link(["p"], EYE[:1], odd)),
+    "margins": lambda odd: Linker().margins(odd, TWO, "a"),
+    "margins exemplars": lambda odd: Linker().margins(EYE, odd, "a"),
+    "margins topic": lambda odd: Linker().margins(EYE, TWO, odd),
+    "links of": lambda odd: Linker().link(list("pqrs"), EYE, TWO).of(odd),
+    "links under": lambda odd: Linker().link(list("pqrs"), EYE, TWO).under(odd),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_an_odd_value_works_or_is_refused_in_our_own_words(call):
+    for odd in ODD.values():
+        works_or_refuses(lambda odd=odd: call(odd))
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: Linker().link(["p"], EYE, TWO), "1 ids, 1 of them distinct, came with 4 vectors"),
+        (lambda: Linker().link(["p"] * 4, EYE, TWO), "4 ids, 1 of them distinct, came with 4"),
+        (lambda: Linker().link(list("pqrs"), EYE * 9, TWO), "doesn't have length 1"),
+        (lambda: Linker().link(list("pqrs"), EYE * np.nan, TWO), "doesn't have length 1"),
+        (lambda: Linker().margins(EYE * 3, TWO, "a"), "doesn't have length 1"),
+        (lambda: Exemplars.of(["x"], ["q"], ["a"]), "is a row of numbers"),
+        (lambda: Exemplars.of({"x"}, EYE[:1], ["a"]), "names= must be .* not set"),
+    ],
+)
+def test_what_would_be_linked_wrongly_is_refused(call, says):
+    """Longer vectors leave the whole numbers that float32 holds; the rest has no row of its own."""
+    with pytest.raises(InvalidRecord, match=says):
+        call()

@@ -228,6 +228,27 @@ def test_the_concepts_of_a_public_taxonomy_vote_by_name_and_gloss():
         assert memory.links().ids == ("a",)
 
 
+def test_links_under_a_concept_that_lies_deeper_than_records_may():
+    deep = Taxonomy.edges([("", "l0"), ("", "other"), *((f"l{i}", f"l{i + 1}") for i in range(9))])
+    path = "/".join(f"l{i}" for i in range(9))
+    with Memory.open("memory://", encoder="hash:64", key=KEY) as memory:
+        memory.add("l8 l8", ids="a")
+        assert path in {link.topic for link in memory.link(deep, k=1)}
+        assert memory.links(under=path).linked == memory.links(under="l0/l1").linked == ("a",)
+
+
+def test_an_exemplars_own_topic_is_voted_for_where_a_taxonomy_files_it_elsewhere():
+    """A name in a list of edges is a key, and no path, unless it is at the top."""
+    told = Taxonomy.edges([("food", "nuts"), ("", "work")])
+    with Memory.open("memory://", encoder="hash:64", key=KEY) as memory:
+        memory.add(["hazel nuts", "pea nuts"], ids=["a", "b"], topic="nuts")
+        memory.add(["client call", "client paid"], ids=["c", "d"], topic="work")
+        memory.add("more nuts", ids="n")
+        links = memory.link(told, exemplars=["a", "b", "c", "d"])
+        assert [link.topic for link in links.of("n")] == ["food", "food/nuts", "nuts"]
+        assert memory.links(under="nuts").linked == ("n",)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -254,7 +275,7 @@ def test_what_can_not_be_linked_is_refused_and_links_stay_as_they_were(options, 
         with pytest.raises(InvalidRecord, match=says):
             memory.link(**options)
         assert memory.links().digest() == before
-        with pytest.raises(InvalidRecord, match="empty name"):
+        with pytest.raises(InvalidRecord, match="name is empty"):
             memory.links(under="x//y")
 
 
