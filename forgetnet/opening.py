@@ -121,7 +121,8 @@ def open_parts(
     fingerprint = key_id(signer.public_key())
     if settings:
         _check_key(root, settings, fingerprint)
-    config = StoreConfig(dim, derive_salt(home.secret), readonly=readonly, sealed=sealed, filed=filed)
+    kind = {"readonly": readonly, "sealed": sealed, "filed": filed}
+    config = StoreConfig(dim, derive_salt(home.secret), **kind)
     inner = f"{engine}://{root / 'store'}"
     before = doubts(root)
     store = open_store(inner, config)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,8 @@ def _plain_files(folder: Path, pattern: re.Pattern[str]) -> list[str]:
 def _unnamed(store: Path, leaves: Mapping[str, Leaf]) -> list[str]:
     """Name the pieces and tails that no leaf names."""
     names = [leaf["name"] for leaf in leaves.values()]
-    reasons = [f"{name}: two leaves have this name" for name in set(names) if names.count(name) > 1]
+    counts = Counter(names).items()
+    reasons = [f"{name}: two leaves have this name" for name, count in counts if count > 1]
     pieces = {f"{leaf['name']}.lance" for leaf in leaves.values() if leaf["rows"]}
     tails = {f"{name}.tail" for name in names}
     for folder, known in (("pieces", pieces), ("tails", tails)):
@@ -180,8 +182,17 @@ def _unnamed(store: Path, leaves: Mapping[str, Leaf]) -> list[str]:
 
 
 def _parts(piece: Path) -> list[tuple[str, Path]]:
-    found = (path for path in piece.rglob("*") if path.is_symlink() or not path.is_dir())
-    return sorted((path.relative_to(piece).as_posix(), path) for path in found)
+    found, todo = list[tuple[str, Path]](), [("", piece)]
+    while todo:
+        above, folder = todo.pop()
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name, path = f"{above}{entry.name}", folder / entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append((f"{name}/", path))
+                else:
+                    found.append((name, path))
+    return sorted(found)
 
 
 def _piece(store: Path, leaf: Leaf, dim: int, *, deep: bool) -> Iterator[str]:

@@ -6,6 +6,7 @@ takes that is written anew, and is given up when a step finds no room. Knows not
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -47,7 +48,8 @@ def files_of(state: State, ids: Sequence[str] | None) -> list[Path]:
     wanted = set(leaves) if ids is None else {p for n in rewritten(state, ids) for p in n}
     names = [leaves[prefix].name for prefix in sorted(wanted)] + state.leftovers
     paths = [find(state.root, name) for name in names for find in (piece_path, tail_path)]
-    return [path for path in paths if path.exists()]
+    there = {entry.name for part in ("pieces", "tails") for entry in os.scandir(state.root / part)}
+    return [path for path in paths if path.name in there]
 
 
 def set_aside(state: State, ids: Sequence[str], size: int) -> None:
