@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from forgetnet.declared import check_kind
 from forgetnet.errors import InvalidRecord
+from forgetnet.given import names_of
 from forgetnet.record import canonical_json
 from forgetnet.taxonomy import Taxonomy
 
@@ -47,6 +49,8 @@ class Hierarchy:
                 f"{n} names came with {len(self.glosses)} glosses and {len(self.parents)} lists of "
                 "parents; give one of each for every concept"
             )
+        if not all(isinstance(told, str) for told in (*self.names, *self.glosses)):
+            raise InvalidRecord("names and glosses are strings; write the others out")
         if empty := [i for i, name in enumerate(self.names) if not name.strip()]:
             raise InvalidRecord(f"concept {empty[0]} has an empty name; name it or leave it out")
         if any(not 0 <= parent < n for above in self.parents for parent in above):
@@ -64,7 +68,9 @@ class Hierarchy:
         Raises:
             InvalidRecord: as the class, or an edge names an id that isn't there.
         """
-        ids = sorted(names)
+        check_kind("names", names, Mapping, '{"1": "dog"}')
+        check_kind("glosses", glosses, Mapping, '{"1": "what barks"}')
+        ids = sorted(names_of(names.keys(), "names", InvalidRecord))
         at = {id: place for place, id in enumerate(ids)}
         above: list[set[int]] = [set() for _ in ids]
         for child, parent in edges:

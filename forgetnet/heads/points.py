@@ -7,19 +7,19 @@ for which it would be plain Adam. Knows nothing of encoders.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from forgetnet.declared import check_kind
 from forgetnet.encode.contract import progress_bar
 from forgetnet.errors import InvalidRecord
 from forgetnet.exact import Floats
 from forgetnet.experts.pinned import mix, pinned
 from forgetnet.geometry import lorentz
-from forgetnet.given import check_switches, whole_of
+from forgetnet.given import check_switches, number_of, whole_of
 from forgetnet.heads.hierarchy import Hierarchy, Ints
 from forgetnet.heads.pairs import pair_distance
 from forgetnet.heads.tangents import LIMIT
@@ -59,11 +59,12 @@ def embed_tree(
     import geoopt
 
     check_switches(InvalidRecord, progress=progress)
+    check_kind("hierarchy", hierarchy, Hierarchy, "Hierarchy.from_taxonomy(tree)")
     whole_of(seed, "seed", InvalidRecord, least=0)
     n, dim = len(hierarchy), whole_of(dim, "dim", InvalidRecord)
     steps = whole_of(steps, "steps", InvalidRecord)
-    if not 0.0 < rate < math.inf:
-        raise InvalidRecord(f"rate= is above 0 and finite, not {rate}")
+    if not number_of(rate, "rate=", InvalidRecord):
+        raise InvalidRecord(f"rate= is above 0, not {rate}")
     if not len(hierarchy.pairs()):
         raise InvalidRecord("nothing stands above anything here; a tree has edges")
     draw = torch.Generator().manual_seed(mix(seed, "points"))

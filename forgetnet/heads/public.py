@@ -163,7 +163,7 @@ def load_head(folder: str | Path, *, pin: str | None = None) -> PublicHead:
         raise StoreError(
             f"there is no head in {path}: {error.strerror}; train one: forgetnet geometry train"
         ) from error
-    except (ValueError, safetensors.SafetensorError) as error:
+    except (ValueError, RecursionError, safetensors.SafetensorError) as error:
         raise StoreCorrupt(f"the head in {path} can't be read; train it anew") from error
     try:
         if told["format"] != _FORMAT or set(arrays) != {"bias", "weight"}:

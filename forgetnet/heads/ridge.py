@@ -12,7 +12,6 @@ Knows nothing of leaves and files.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +19,13 @@ from typing import Any
 import numpy as np
 
 from forgetnet.component import Influence
+from forgetnet.declared import check_kind
 from forgetnet.errors import InvalidRecord, StoreCorrupt
 from forgetnet.exact import CODE_BITS, Floats, unpack
 from forgetnet.experts.expert import State, View
 from forgetnet.experts.features import FeatureMap
 from forgetnet.experts.moments import absorb_labels, empty_state, tally_of
+from forgetnet.given import names_of, number_of
 from forgetnet.heads.public import PublicHead
 from forgetnet.heads.tangents import LIMIT, TangentMap
 
@@ -57,10 +58,13 @@ class RidgeHead:
     influence = Influence.ADDITIVE
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.prior < math.inf:
-            raise InvalidRecord(f"prior= is above 0 and finite, not {self.prior}")
+        check_kind("public", self.public, PublicHead, "load_head(folder)")
+        if not number_of(self.prior, "prior=", InvalidRecord):
+            raise InvalidRecord(f"prior= is above 0, not {self.prior}")
+        check_kind("targets", self.targets, Mapping, '{"work": vector}')
         if not self.targets:
             raise InvalidRecord("targets= has a vector for each label; give at least one")
+        names_of(self.targets.keys(), "targets", InvalidRecord)
         object.__setattr__(self, "targets", dict(self.targets))
         self._aims  # noqa: B018 # refuses what isn't a vector
 
@@ -68,7 +72,11 @@ class RidgeHead:
     def _aims(self) -> dict[str, Floats]:
         """Where records of each label are to land before the pull inwards, in whole steps."""
         labels = sorted(self.targets)
-        tangents = self.public.tangents(np.stack([self.targets[label] for label in labels]))
+        try:
+            told = np.stack([np.asarray(self.targets[label], np.float64) for label in labels])
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidRecord("targets= has a vector for each label, all of one length") from None
+        tangents = self.public.tangents(told)
         radius = np.sqrt((tangents * tangents).sum(axis=1, keepdims=True)) / LIMIT
         near = np.minimum(radius, _FARTHEST)
         free = np.where(near > 0.0, np.arctanh(near) / np.where(near > 0.0, near, 1.0), 1.0)

@@ -62,15 +62,22 @@ class TangentMap:
     encoder: str
 
     def __post_init__(self) -> None:
+        for name in ("weight", "bias"):
+            given = getattr(self, name)
+            if (
+                not isinstance(given, np.ndarray)
+                or given.dtype != np.float32
+                or not np.isfinite(given).all()
+            ):
+                raise InvalidRecord("the weights of a head are finite float32 numbers")
+            own = given.copy()  # nobody else's: what a digest was taken of changes no more
+            own.flags.writeable = False
+            object.__setattr__(self, name, own)
         weight, bias = self.weight, self.bias
         if weight.ndim != 2 or bias.shape != weight.shape[:1] or not weight.size:
             raise InvalidRecord(
                 f"a head has weights (d, m) and a bias (d,), not {weight.shape} and {bias.shape}"
             )
-        for array in (weight, bias):
-            if array.dtype != np.float32 or not np.isfinite(array).all():
-                raise InvalidRecord("the weights of a head are finite float32 numbers")
-            array.flags.writeable = False
 
     @property
     def dim(self) -> int:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from forgetnet.declared import check_kind
 from forgetnet.encode import Encoder, Floats
 from forgetnet.encode.contract import progress_bar
 from forgetnet.errors import InvalidRecord
 from forgetnet.experts.pinned import environment, mix, pinned
-from forgetnet.given import check_switches, whole_of
+from forgetnet.given import check_switches, number_of, whole_of
 from forgetnet.heads.fit import LorentzMap, fit
 from forgetnet.heads.hierarchy import Hierarchy
 from forgetnet.heads.public import Pins, PublicHead
@@ -57,17 +58,16 @@ def train_head(
     dim = whole_of(dim, "dim", InvalidRecord)
     steps = whole_of(steps, "steps", InvalidRecord)
     seed = whole_of(seed, "seed", InvalidRecord, least=0)
-    if dim > _MOST or not 0.0 < rate < 1.0:
+    if dim > _MOST or not 0.0 < number_of(rate, "rate=", InvalidRecord) < 1.0:
         raise InvalidRecord(f"dim= is at most {_MOST}, and rate= lies between 0 and 1")
+    check_kind("source", source, Hierarchy | Taxonomy, "Taxonomy.everyday()")
+    check_kind("encoder", encoder, Encoder, "HashEncoder(64)")
     hierarchy = Hierarchy.from_taxonomy(source) if isinstance(source, Taxonomy) else source
     if vectors is None:
         texts = [*hierarchy.names, *hierarchy.glosses]
         told = encoder.encode(texts, progress=progress)
         vectors = told[: len(hierarchy)], told[len(hierarchy) :]
-    wanted = (len(hierarchy), encoder.dim)
-    if any(each.shape != wanted for each in vectors):
-        raise InvalidRecord(f"vectors= are two arrays {wanted}, of the names and of the glosses")
-    names, glosses = (np.array(each, np.float32) for each in vectors)
+    names, glosses = _two(vectors, (len(hierarchy), encoder.dim))
     start = torch.Generator().manual_seed(mix(seed, "start"))
     made = LorentzMap(encoder.dim, dim, start)
     with progress_bar(steps, shown=progress, told="Training") as done:
@@ -91,3 +91,19 @@ def train_head(
     data = hierarchy.digest()
     pins = Pins(data, encoder.digest, seed, steps, rate, machine, found.digest())
     return PublicHead(found, pins)
+
+
+def _two(vectors: object, wanted: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Return the vectors of the names and of the glosses, as our own.
+
+    Raises:
+        InvalidRecord: they aren't two arrays of a shape.
+    """
+    both = vectors if isinstance(vectors, tuple | list) and len(vectors) == 2 else ((), ())
+    try:
+        names, glosses = (np.array(each, np.float32) for each in both)
+    except (TypeError, ValueError, OverflowError):
+        names = glosses = np.zeros(0, np.float32)
+    if names.shape != wanted or glosses.shape != wanted:
+        raise InvalidRecord(f"vectors= are two arrays {wanted}, of the names and of the glosses")
+    return names, glosses

@@ -37,6 +37,7 @@ def test_the_same_seed_gives_the_same_bits() -> None:
         ({"dim": 0}, "dim must be at least 1"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"rate": 0.0}, "rate= is above 0"),
+        ({"rate": "fast"}, "rate= must be a finite number .* not str"),
         ({"rate": 1e6, "steps": 50}, "flew apart"),
         ({"seed": "a"}, "seed must be a whole number"),
     ],

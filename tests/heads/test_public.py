@@ -103,6 +103,19 @@ def test_what_is_no_head_says_so(tmp_path: Path) -> None:
         head().save(tmp_path / "file")
 
 
+def test_pins_that_are_nested_too_deeply_are_no_head(tmp_path: Path) -> None:
+    head().save(tmp_path)
+    (tmp_path / "head.json").write_text("[" * 100_000)
+    with pytest.raises(StoreCorrupt, match="can't be read"):
+        load_head(tmp_path)
+
+
+@pytest.mark.parametrize("weight", [[[1.0]], np.ones((1, 1)), np.full((1, 1), np.inf, np.float32)])
+def test_weights_that_are_no_finite_float32_arrays_are_refused(weight: object) -> None:
+    with pytest.raises(InvalidRecord, match="finite float32"):
+        TangentMap(weight, np.zeros(1, np.float32), "e")  # type: ignore[arg-type] # the point
+
+
 def test_wrong_dimensions_are_refused() -> None:
     for rows in (np.zeros((3, WIDTH - 1)), np.zeros((2, 3, WIDTH)), np.zeros(WIDTH + 1)):
         with pytest.raises(InvalidRecord, match=f"takes vectors of {WIDTH} numbers"):
@@ -125,6 +138,19 @@ def test_weights_that_are_not_those_of_the_pins_are_no_head() -> None:
         PublicHead(head(1).map, head().pins)
     with pytest.raises(ValueError, match="read-only"):
         head().map.weight[0, 0] = 1.0
+
+
+def test_no_array_of_somebody_else_changes_a_head_nor_is_made_read_only() -> None:
+    whole = np.array([head().map.weight, head().map.weight])
+    bias = head().map.bias.copy()
+    mine = PublicHead(TangentMap(whole[0], bias, head().map.encoder), head().pins)  # of a view
+    told = mine.tangents(vectors(3)).tobytes()
+    whole += 1.0
+    bias += 1.0
+    assert mine.map.digest() == head().map.digest()
+    assert mine.tangents(vectors(3)).tobytes() == told
+    with pytest.raises(ValueError, match="read-only"):
+        mine.map.weight += 1.0
 
 
 def test_a_head_is_a_frozen_component_that_holds_nothing() -> None:

@@ -122,6 +122,16 @@ def test_what_it_cannot_learn_from_is_refused() -> None:
             RidgeHead(head(), RIDGE.targets, prior)
     with pytest.raises(InvalidRecord, match="at least one"):
         RidgeHead(head(), {})
+    for public, targets, prior, says in (
+        (3, RIDGE.targets, 1.0, "public= is a PublicHead"),
+        (head(), 3, 1.0, "targets= is a Mapping"),
+        (head(), {"a": "x"}, 1.0, "a vector for each label"),
+        (head(), {"a": [1.0], "b": [[1.0]]}, 1.0, "a vector for each label"),
+        (head(), {3: [1.0]}, 1.0, "must be a string, not int"),
+        (head(), RIDGE.targets, "x", "prior= must be a finite number"),
+    ):
+        with pytest.raises(InvalidRecord, match=says):
+            RidgeHead(public, targets, prior)
     with pytest.raises(InvalidRecord, match="takes vectors"):
         RidgeHead(head(), {"a": np.ones(3) / np.sqrt(3.0)})
     broken = learnt([1, 2, 3, 4])

@@ -69,14 +69,19 @@ def test_vectors_that_are_there_already_are_taken_as_they_are() -> None:
         ({"steps": 0}, "steps must be at least 1"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"rate": 0.0}, "rate= lies between"),
-        ({"rate": float("nan")}, "rate= lies between"),
+        ({"rate": float("nan")}, "rate= must be a finite number"),
+        ({"rate": "fast"}, "rate= must be a finite number .* not str"),
+        ({"source": 3}, "source= is a Hierarchy or a Taxonomy"),
+        ({"encoder": "hash"}, "encoder= is an Encoder"),
+        ({"vectors": 3}, "two arrays"),
+        ({"vectors": ([[1.0]], [["x"]])}, "two arrays"),
         ({"progress": "no"}, "progress= must be True or False"),
         ({"vectors": (np.zeros((2, 24)), np.zeros((2, 24)))}, "two arrays"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(options, says: str) -> None:
     with pytest.raises(InvalidRecord, match=says):
-        train_head(made(), Words(), **{"progress": False, **options})
+        train_head(**{"source": made(), "encoder": Words(), "progress": False, **options})
 
 
 def test_a_hierarchy_without_two_that_stand_under_another_is_refused() -> None:
