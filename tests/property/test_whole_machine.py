@@ -37,13 +37,14 @@ def histories(count: int, start: int) -> None:
         run_state_machine_as_test(seed(start)(WholeMachine), settings=chosen)
 
 
-@pytest.mark.parametrize("kind", ["memory", "lance", "sealed"])
+@pytest.mark.parametrize("kind", ["memory", "lance", "filed", "sealed"])
 def test_any_history_of_everything_ends_as_if_what_is_gone_had_never_been(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(WholeMachine, "only", kind)
     histories(12, 2)
     wanted = ["flat to scan", "pivots gone", *(["crashes", "restored"] if kind != "memory" else [])]
+    wanted += ["vectors on disk"] if kind == "filed" else []
     assert not [name for name in wanted if not WholeMachine.seen[name]]
 
 
