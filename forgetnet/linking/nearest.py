@@ -15,6 +15,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from forgetnet.errors import InvalidRecord
+from forgetnet.given import whole_of
+
 __all__ = ["UNIT", "Scores", "Whole", "best_sums", "blocks", "cosines_of", "nearest", "whole"]
 
 UNIT = 2.0**-22
@@ -68,11 +71,16 @@ def nearest(vectors: Floats, codes: Whole, k: int) -> tuple[Slots, Scores]:
     Args:
         vectors: (n, d) unit vectors.
         codes: (m, d) of :func:`whole`.
-        k: how many, at most m.
+        k: how many, from 1 to m.
+
+    Raises:
+        InvalidRecord: k is no such number.
 
     Returns:
         (n, k) positions and (n, k) scores, of 2^22 for a cosine of 1.
     """
+    if whole_of(k, "k", InvalidRecord) > len(codes):
+        raise InvalidRecord(f"k must be at most {len(codes)}, as many as there are, not {k}")
     slots = np.empty((len(vectors), k), np.int64)
     best = np.empty((len(vectors), k), np.int64)
     for rows, scores in blocks(vectors, codes):

@@ -168,6 +168,8 @@ class Linked:
             slots=state.slots[kept],
             scores=state.scores[kept],
         )
+        if self.source.public is not None:  # their names are no ids, though one may sound the same
+            return state
         lost = np.array([name in gone for name in state.exemplars.names], np.bool_)
         if not lost.any():
             return state

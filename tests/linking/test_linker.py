@@ -218,6 +218,8 @@ def test_an_odd_value_works_or_is_refused_in_our_own_words(call):
         (lambda: Linker().margins(EYE * 3, TWO, "a"), "doesn't have length 1"),
         (lambda: Exemplars.of(["x"], ["q"], ["a"]), "is a row of numbers"),
         (lambda: Exemplars.of({"x"}, EYE[:1], ["a"]), "names= must be .* not set"),
+        (lambda: nearest(EYE, whole(EYE), 5), "k must be at most 4"),
+        (lambda: nearest(EYE, whole(EYE), 0), "k must be at least 1"),
     ],
 )
 def test_what_would_be_linked_wrongly_is_refused(call, says):

@@ -228,6 +228,23 @@ def test_the_concepts_of_a_public_taxonomy_vote_by_name_and_gloss():
         assert memory.links().ids == ("a",)
 
 
+@pytest.mark.parametrize("method", ["knn", "centroid"])
+def test_a_forgotten_record_takes_no_public_concept_along_that_has_its_id_for_a_name(method):
+    told = Taxonomy.of(["health", "work", "sport"], {"work": "note work"})
+
+    def noted(*ids: str) -> Memory:
+        memory = Memory.open("memory://", encoder="hash:64", key=KEY)
+        memory.add([f"{i} work note" for i in ids], ids=ids)
+        return memory
+
+    with noted("work", "b", "c") as memory, noted("b", "c") as twin:
+        memory.link(told, k=1, method=method)
+        assert memory.forget(ids="work").status == "erased"
+        links = memory.links()
+        assert links.digest() == twin.link(told, k=1, method=method).digest()
+        assert {link.topic for link in links} == {"work"}
+
+
 def test_links_under_a_concept_that_lies_deeper_than_records_may():
     deep = Taxonomy.edges([("", "l0"), ("", "other"), *((f"l{i}", f"l{i + 1}") for i in range(9))])
     path = "/".join(f"l{i}" for i in range(9))
