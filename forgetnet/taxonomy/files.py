@@ -20,7 +20,7 @@ from forgetnet.errors import InvalidRecord, Unsupported
 from forgetnet.geometry.codes import MAX_DEPTH
 from forgetnet.given import path_of
 from forgetnet.taxonomy.graph import MAX_CONCEPTS, Taxonomy
-from forgetnet.taxonomy.paths import SEPARATOR, check_gloss, check_name
+from forgetnet.taxonomy.paths import MAX_WRITTEN, SEPARATOR, check_gloss, check_name
 from forgetnet.taxonomy.tables import table_rows
 
 __all__ = ["everyday", "load", "read_lines", "read_text"]
@@ -175,6 +175,7 @@ def nested(told: object) -> Taxonomy:
     """
     glosses: dict[str, str] = {}
     paths: dict[str, None] = {}
+    size = 0
     todo: list[tuple[str, int, Any]] = [("", 1, told)]
     while todo:
         head, level, below = todo.pop()
@@ -188,6 +189,12 @@ def nested(told: object) -> Taxonomy:
             if path in paths:
                 raise InvalidRecord(f"{path[:200]!r} stands there twice; join what is below them")
             paths[path] = None
+            size += len(path)
+            if size > MAX_WRITTEN:
+                raise InvalidRecord(
+                    f"the paths have more than {MAX_WRITTEN} characters in all; shorten the names "
+                    "that have most below them"
+                )
             if len(paths) > MAX_CONCEPTS:
                 raise InvalidRecord(f"a taxonomy has at most {MAX_CONCEPTS} concepts; give fewer")
             if gloss:

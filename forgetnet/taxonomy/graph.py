@@ -20,7 +20,7 @@ from forgetnet.errors import InvalidRecord
 from forgetnet.geometry import codes
 from forgetnet.given import text_of
 from forgetnet.taxonomy.concepts import Concept, glosses_of, of_edges, of_paths, sorted_out
-from forgetnet.taxonomy.paths import MAX_LEVELS, SEPARATOR, check_gloss, check_name
+from forgetnet.taxonomy.paths import MAX_LEVELS, MAX_WRITTEN, SEPARATOR, check_gloss, check_name
 
 __all__ = ["MAX_CONCEPTS", "Change", "Concept", "Taxonomy"]
 
@@ -245,14 +245,17 @@ class Taxonomy:
             InvalidRecord: there are too many, or they are too long.
         """
         if len(self._paths) < len(self):
-            ways, levels = [0] * len(self), self.levels()
+            ways, length, levels = [0] * len(self), [0] * len(self), self.levels()
             for i in self.order:
-                ways[i] = sum(ways[p] for p in self.concepts[i].parents) or 1
-            if max(levels) > MAX_LEVELS or sum(ways) > _MAX_PATHS:
+                name, parents = self.concepts[i].name, self.concepts[i].parents
+                ways[i] = sum(ways[p] for p in parents) or 1
+                length[i] = sum(length[p] for p in parents) + ways[i] * (len(name) + 1)
+            if max(levels) > MAX_LEVELS or sum(ways) > _MAX_PATHS or sum(length) > MAX_WRITTEN:
                 raise InvalidRecord(
-                    f"a taxonomy of {max(levels)} levels has {sum(ways)} paths; at most "
-                    f"{MAX_LEVELS} levels and {_MAX_PATHS} paths are written out. Use fold() to "
-                    "take levels out, or leave out parents"
+                    f"a taxonomy of {max(levels)} levels has {sum(ways)} paths of {sum(length)} "
+                    f"characters; at most {MAX_LEVELS} levels, {_MAX_PATHS} paths and "
+                    f"{MAX_WRITTEN} characters are written out. Use fold() to take levels out, "
+                    "leave out parents, or shorten names"
                 )
             for i in self.order:
                 name, parents = self.concepts[i].name, self.concepts[i].parents

@@ -6,13 +6,24 @@ from collections.abc import Iterator, Mapping
 
 from forgetnet.errors import InvalidRecord
 
-__all__ = ["MAX_LEVELS", "MAX_NAME", "SEPARATOR", "above", "check_gloss", "check_name", "renamed"]
+__all__ = [
+    "MAX_LEVELS",
+    "MAX_NAME",
+    "MAX_WRITTEN",
+    "SEPARATOR",
+    "above",
+    "check_gloss",
+    "check_name",
+    "renamed",
+]
 
 SEPARATOR = "/"
 MAX_LEVELS = 64
 """Levels of a path that is written out; places take fewer."""
 MAX_NAME = 2**16
 """Characters of a concept's name, and of its gloss."""
+MAX_WRITTEN = 2**28
+"""Characters of all paths together: one long name at the top is in every path below it."""
 _SHOWN = 80
 
 

@@ -98,3 +98,15 @@ def test_a_cycle_in_a_closure_is_refused_although_its_edges_explain_each_other(t
     (tmp_path / "x.tsv").write_text("\n".join(f"{child}\t{above}" for child, above in edges))
     with pytest.raises(InvalidRecord, match="lie under themselves"):
         Taxonomy.wordnet(tmp_path / "x.tsv")
+
+
+def test_one_long_name_with_much_below_it_is_refused_before_memory_is_full(tmp_path):
+    """A file of 200 KB would be 600 MB of paths."""
+    top, below = "a" * 60_000, [f"n{i}" for i in range(10_000)]
+    wide = Taxonomy.edges((top, name) for name in below)
+    with pytest.raises(InvalidRecord, match="characters are written out"):
+        wide.topics()
+    (tmp_path / "x.json").write_text(json.dumps({top: below}))
+    with pytest.raises(InvalidRecord, match="268435456 characters in all; shorten"):
+        Taxonomy.load(tmp_path / "x.json")
+    assert len(Taxonomy.edges((top, name) for name in below[:1_000]).topics()) == 1_001
