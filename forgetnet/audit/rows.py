@@ -127,7 +127,11 @@ def vectors(
 
 def _beginning(numbers: npt.NDArray[np.float32], firsts: npt.NDArray[np.uint64]) -> Indices:
     begun = np.ascontiguousarray(numbers[:, :2]).view("<u8")[:, 0]
-    return np.flatnonzero(np.isin(begun, firsts))
+    if not len(firsts):
+        return np.zeros(0, np.int64)
+    # Not isin, which would sort all of firsts again for every few rows.
+    near = np.minimum(np.searchsorted(firsts, begun), len(firsts) - 1)
+    return np.flatnonzero(firsts[near] == begun)
 
 
 def raw_bytes(batch: pa.RecordBatch, chosen: npt.NDArray[np.bool_]) -> Iterator[bytes]:
