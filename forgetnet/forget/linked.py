@@ -86,8 +86,11 @@ class Relates(Files):
                 "Taxonomy.load or Taxonomy.of"
             )
         only = None if exemplars is None else names_of(exemplars, "exemplars", InvalidRecord)
+        public = None
+        if taxonomy is not None and only is None:  # may take long, and needs no lock
+            public = exemplars_of(taxonomy, self.encoder, progress=progress)
         with self._keeping() as office:
-            source = _source(office, taxonomy, only, self.encoder, progress=progress)
+            source = Source(public) if public is not None else _source(office, taxonomy, only)
             part = Linked(office.store, linker, source, lambda: _unseen(office), office.lock)
             links = part.links()
             if not part.tells_apart:
@@ -140,15 +143,8 @@ def _unseen(office: Office) -> frozenset[str]:
     return office.marks.hidden(office.store).union(record.id for record in ended)
 
 
-def _source(
-    office: Office,
-    taxonomy: Taxonomy | None,
-    only: Sequence[str] | None,
-    encoder: Encoder,
-    *,
-    progress: bool,
-) -> Source:
-    """Return where exemplars come from.
+def _source(office: Office, taxonomy: Taxonomy | None, only: Sequence[str] | None) -> Source:
+    """Return which records are exemplars, and what lies above their topics.
 
     Raises:
         InvalidRecord: an id isn't stored, or its record has no topic.
@@ -161,8 +157,6 @@ def _source(
                 f"{len(bad)} exemplars aren't stored, or have no topic ({shown}); give records "
                 "that have one"
             )
-    elif taxonomy is not None:
-        return Source(exemplars_of(taxonomy, encoder, progress=progress))
     if taxonomy is None:
         return Source(None, None if only is None else frozenset(only))
     known = taxonomy

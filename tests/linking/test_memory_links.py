@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgetnet import InvalidRecord, InvalidScope, Memory, Record
+from forgetnet.encode import HashEncoder
 from forgetnet.linking import Linked
 from forgetnet.taxonomy import Taxonomy
 
@@ -243,6 +244,21 @@ def test_a_forgotten_record_takes_no_public_concept_along_that_has_its_id_for_a_
         links = memory.links()
         assert links.digest() == twin.link(told, k=1, method=method).digest()
         assert {link.topic for link in links} == {"work"}
+
+
+def test_others_are_answered_while_a_taxonomy_is_encoded(monkeypatch):
+    held: list[bool] = []
+    real = HashEncoder.encode
+    with Memory.open("memory://", encoder="hash:64", key=KEY) as memory:
+        memory.add("nuts", ids="a")
+
+        def encode(self, texts, **more):
+            held.append(memory._lock._is_owned())
+            return real(self, texts, **more)
+
+        monkeypatch.setattr(HashEncoder, "encode", encode)
+        assert memory.link(Taxonomy.everyday(), k=1).ids == ("a",)
+    assert held and not any(held)
 
 
 def test_links_under_a_concept_that_lies_deeper_than_records_may():
