@@ -376,13 +376,17 @@ class Look:
 
 def vocabulary(statement: Any) -> frozenset[str]:
     """Return every string of a statement: what receipts say whatever they are about."""
-    if isinstance(statement, str):
-        return frozenset((statement,))
-    parts = statement if isinstance(statement, list | dict) else ()
-    found = frozenset(parts) if isinstance(parts, dict) else frozenset()
-    for part in parts.values() if isinstance(parts, dict) else parts:
-        found |= vocabulary(part)
-    return found
+    found, todo = set[str](), [statement]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, str):
+            found.add(part)
+        elif isinstance(part, dict):
+            found.update(part)
+            todo.extend(part.values())
+        elif isinstance(part, list):
+            todo.extend(part)
+    return frozenset(found)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
