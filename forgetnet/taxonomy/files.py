@@ -103,7 +103,8 @@ def _objects(path: Path) -> Iterator[tuple[str, list[str]]]:
         told = _json(line, where)
         if not isinstance(told, Mapping) or not {"child"} <= told.keys() <= {*_HEADS[1]}:
             raise InvalidRecord(f'{where}: write an object with "parent", "child" and "gloss"')
-        yield where, [told.get("parent") or "", told["child"], told.get("gloss") or ""]
+        parent = told.get("parent")
+        yield where, ["" if parent is None else parent, told["child"], told.get("gloss") or ""]
 
 
 def _edges(rows: Iterator[tuple[str, list[str]]]) -> Taxonomy:
@@ -111,7 +112,7 @@ def _edges(rows: Iterator[tuple[str, list[str]]]) -> Taxonomy:
     glosses: dict[str, str] = {}
     for where, (parent, child, *gloss) in islice(rows, 4 * MAX_CONCEPTS):
         try:
-            pairs.append((parent and check_name(parent), check_name(child)))
+            pairs.append((parent if parent == "" else check_name(parent), check_name(child)))
         except InvalidRecord as error:
             raise InvalidRecord(f"{where}: {error}") from None
         if gloss and gloss[0]:

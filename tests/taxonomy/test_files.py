@@ -76,6 +76,8 @@ BAD = [
     ("x.jsonl", '{"child": "a"}\n[]\n', "line 2: write an object"),
     ("x.jsonl", '{"child": 3}\n', "line 1: a concept's name must be a string, not int"),
     ("x.jsonl", '{"child": "a", "parent": 3}\n', "line 1: .* must be a string, not int"),
+    ("x.jsonl", '{"child": "a", "parent": 0}\n', "line 1: .* must be a string, not int"),
+    ("x.jsonl", '{"child": "a", "parent": []}\n', "line 1: .* must be a string, not list"),
     ("x.jsonl", '{"child": "a", "gloss": []}\n{"child": "b", "gloss": 1}', "line 2: a gloss must"),
     ("x.jsonl", "child\n", "line 1 is no JSON"),
     ("x.json", "{", "is no JSON"),
