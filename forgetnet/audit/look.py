@@ -63,6 +63,7 @@ class Look:
         needles: the same in plain, or None.
         survivors: tells whether an id is live, or None.
         words: what the memory writes by itself.
+        raw: search bytes for the needles, too.
     """
 
     def __init__(
@@ -71,13 +72,15 @@ class Look:
         needles: Needles | None,
         survivors: Callable[[str], bool] | None,
         words: frozenset[str],
+        *,
+        raw: bool = True,
     ) -> None:
         self.tally = Tally()
         self._hasher = Hasher(traces.salt)
         self._lookup = traces.lookup()
         self._has_keys = any(trace.keys for trace in traces.items)
         self._dim = traces.dim
-        self._needles = needles
+        self._needles = needles if raw else None
         # What is known in plain is told apart before it is hashed, which takes far longer.
         self._sieve = needles if needles is not None and needles.knows(traces) else None
         self._survivors = survivors

@@ -160,6 +160,7 @@ def scan(
     root: Path,
     survivors: Callable[[str], bool] | None = None,
     words: Collection[str] = (),
+    raw: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Findings:
     """Look for traces in files and folders, decoding each file by its format.
@@ -177,6 +178,7 @@ def scan(
         survivors: tells whether an id is live; None before the deletion, as the control.
         words: strings besides the format's own that the memory writes whatever its records are,
             such as the phrases of its receipts; what is part of one can't be told apart from it.
+        raw: search bytes for the needles, too; without it they only sort out what no trace is.
         progress: called after each file with the number of files done, and of all.
 
     Raises:
@@ -184,8 +186,8 @@ def scan(
     """
     root = root if root.is_absolute() else Path.cwd() / root
     known = WORDS | frozenset(words) | {f"fixed_size_list:float:{traces.dim}"}
-    look = Look(traces, needles, survivors, known)
-    files = _Files(look, needles)
+    look = Look(traces, needles, survivors, known, raw=raw)
+    files = _Files(look, needles if raw else None)
     listed = list(_listed(paths, root))
     for done, (path, name) in enumerate(listed, 1):
         files.read(path, name)
@@ -202,7 +204,7 @@ def scan(
         rows_seen=tally.rows,
         opaque=tuple(files.opaque),
         missing=tuple(files.missing),
-        searched_raw=needles is not None,
+        searched_raw=raw and needles is not None,
         short=0 if needles is None else needles.short,
         keys=tally.keys,
         decoded=frozenset(tally.decoded),

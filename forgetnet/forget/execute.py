@@ -33,7 +33,8 @@ from forgetnet.forget.receipt import (
     build,
     environment_pin,
 )
-from forgetnet.forget.verify import RESUMED, Look, vocabulary
+from forgetnet.forget.statement import vocabulary
+from forgetnet.forget.verify import RESUMED, Look
 from forgetnet.retrieve import near_duplicates, spread
 
 __all__ = ["Accepted", "Office", "accept", "finish", "forget", "planned", "purge", "settle"]

@@ -44,6 +44,7 @@ __all__ = [
     "Erasure",
     "coarse",
     "environment_pin",
+    "vocabulary",
 ]
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -321,3 +322,18 @@ def _state(value: Any) -> str:
     one_of(subject["name"], [SUBJECT], "the name of the statement's subject")
     digest = fields(subject["digest"], ["sha256"], "the digest of the statement's subject")
     return hexadecimal(digest["sha256"], 32, 32, "the digest of the statement's subject")
+
+
+def vocabulary(statement: Any) -> frozenset[str]:
+    """Return every string of a statement: what receipts say whatever they are about."""
+    found, todo = set[str](), [statement]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, str):
+            found.add(part)
+        elif isinstance(part, dict):
+            found.update(part)
+            todo.extend(part.values())
+        elif isinstance(part, list):
+            todo.extend(part)
+    return frozenset(found)

@@ -9,12 +9,9 @@ answers. Knows nothing of how rows are removed.
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
-import stat
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +25,13 @@ from forgetnet.forget.journal import Entry
 from forgetnet.forget.parts import METHODS
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.spoken import SPOKEN, Spoken
+from forgetnet.forget.stamps import exceed, stamp
 from forgetnet.forget.statement import GUARANTEES, INFLUENCES, SCOPES
 from forgetnet.forget.surfaces import Check, Surface, SurfaceStatus, judge
 from forgetnet.record import Record
 from forgetnet.store import Floats, Query, Store
 
-__all__ = ["LEVELS", "RESUMED", "SAID", "Look", "Reopen", "vocabulary"]
+__all__ = ["LEVELS", "RESUMED", "SAID", "Look", "Reopen"]
 
 Reopen = Callable[[], contextlib.AbstractContextManager[Store]]
 
@@ -144,7 +142,7 @@ class Look:
             root,
             reopen,
             plan.ids,
-            level == "full" or (level == "auto" and not _exceed(store.files(), _FULL_BYTES)),
+            level == "full" or (level == "auto" and not exceed(store.files(), _FULL_BYTES)),
             residue.trace(records, content, salt=hashing),
             known=len(records),
             plain=(records, content),
@@ -169,7 +167,7 @@ class Look:
         if not self.scanned:
             self._control()
             touched = set(self.store.files([*self.ids, *gone]))
-            self.others = {path: _stamp(path) for path in self.store.files() if path not in touched}
+            self.others = {path: stamp(path) for path in self.store.files() if path not in touched}
             self.scanned = True
 
     def _needles(self) -> residue.Needles | None:
@@ -181,13 +179,13 @@ class Look:
     def purged(self) -> None:
         """Compare the files that the purge had no business with, before anything else writes."""
         others = self.others.items()
-        self.moved = sum(not path.exists() or _stamp(path) != stamp for path, stamp in others)
+        self.moved = sum(not path.exists() or stamp(path) != before for path, before in others)
 
     def _control(self) -> None:
         files = self.store.files(self.ids) if self.ids else []
         if self.root is not None:
             marks = self.traces.marks()
-            findings = residue.scan(files, self.traces, self._needles(), root=self.root)
+            findings = residue.scan(files, self.traces, self._needles(), root=self.root, raw=False)
             self.control = (len(marks & findings.decoded), len(marks))
             self.traces = self.traces.learn(findings.keys)
 
@@ -372,38 +370,3 @@ class Look:
     @property
     def _scope(self) -> str:
         return "full" if self.full else "touched"
-
-
-def vocabulary(statement: Any) -> frozenset[str]:
-    """Return every string of a statement: what receipts say whatever they are about."""
-    found, todo = set[str](), [statement]
-    while todo:
-        part = todo.pop()
-        if isinstance(part, str):
-            found.add(part)
-        elif isinstance(part, dict):
-            found.update(part)
-            todo.extend(part.values())
-        elif isinstance(part, list):
-            todo.extend(part)
-    return frozenset(found)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """Return how large a file or a folder with all in it is, and when it last changed."""
-    found = path.stat()
-    size, newest = found.st_size, found.st_mtime_ns
-    todo = [str(path)] if stat.S_ISDIR(found.st_mode) else []
-    while todo:
-        with os.scandir(todo.pop()) as entries:
-            for entry in entries:
-                found = entry.stat()
-                size, newest = size + found.st_size, max(newest, found.st_mtime_ns)
-                if entry.is_dir():
-                    todo.append(entry.path)
-    return size, newest
-
-
-def _exceed(paths: Sequence[Path], size: int) -> bool:
-    """Tell whether files are larger together; of many, only some are asked."""
-    return any(total > size for total in accumulate(_stamp(path)[0] for path in paths))
