@@ -324,8 +324,8 @@ class Look:
         self, root: Path, leaving: Collection[str], named: frozenset[str]
     ) -> list[Check]:
         fresh = [path for path in self.store.files() if path not in self.others]
-        small = [root / "ledger.jsonl", root / "receipts", root / "store" / "manifest.json"]
-        small.append(root / "experts")
+        # Not all receipts, or a forget would take the longer, the more there were before it.
+        small = [root / "store" / "manifest.json", root / "experts"]
         # The journal names the ids until the receipt is safe; it is shredded after that.
         everything = [path for path in root.iterdir() if path.name != "journal"]
         names = None if self.full else {path.stem for path in fresh}
