@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ _READ = 8_192
 # A file may have so many bytes, and there may be 8 million files.
 _FILE_BITS = 40
 _YOUNG = -1
+_WEIGHT = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: far apart, so that swapped words show
 
 Ints = npt.NDArray[np.int64]
 
@@ -120,7 +121,8 @@ class Resident:
 class Filed:
     """Content vectors in files that others write; in memory only what no file was named for yet.
 
-    Reads at every question, and holds no file open between two of them.
+    Reads at every question, and holds no file open between two of them. A sum of each vector that
+    lies in a file is kept, so that what was changed there meanwhile is refused.
     """
 
     def __init__(self, dim: int) -> None:
@@ -128,6 +130,7 @@ class Filed:
         self._width = 4 * dim
         self._rows = 0
         self._where = np.zeros(0, np.int64)  # by slot: number of the file, and the byte in it
+        self._sums = np.zeros(0, np.uint64)  # by slot, of what lies in a file
         self._young: dict[int, Floats] = {}
         self._paths: dict[int, Path] = {}
         self._counts: dict[int, int] = {}
@@ -144,10 +147,11 @@ class Filed:
     def extend(self, content: Floats) -> None:
         """Append (n, d) rows, which stay in memory until they are laid into a file."""
         start, n = self._rows, len(content)
-        if len(self._where) < start + n:
-            grown = np.zeros(max(start + n, 2 * len(self._where), 64), np.int64)
-            grown[: len(self._where)] = self._where
-            self._where = grown
+        if (have := len(self._where)) < start + n:
+            size = max(start + n, 2 * have, 64)
+            where, sums = np.zeros(size, np.int64), np.zeros(size, np.uint64)
+            where[:have], sums[:have] = self._where, self._sums
+            self._where, self._sums = where, sums
         self._where[start : start + n] = _YOUNG
         self._young.update((start + i, row.copy()) for i, row in enumerate(content))
         self._rows += n
@@ -155,12 +159,13 @@ class Filed:
     def remove(self, gone: Ints, moved: Ints, freed: Ints) -> None:
         """Forget where the rows of ``gone`` lie; those ``moved`` fill ``freed``."""
         self._let_go(gone)
-        self._where[freed] = self._where[moved]
         for old, new in zip(moved.tolist(), freed.tolist(), strict=True):
             if (row := self._young.pop(old, None)) is not None:
                 self._young[new] = row
         self._rows -= len(gone)
-        self._where[self._rows : self._rows + len(gone)] = 0
+        for array in (self._where, self._sums):
+            array[freed] = array[moved]
+            array[self._rows : self._rows + len(gone)] = 0
 
     def lay(self, slots: Ints, path: Path, starts: Ints) -> None:
         """Let rows lie in a file from now on, each at the byte that ``starts`` says.
@@ -171,15 +176,16 @@ class Filed:
         present = self.gather(slots)
         number = self._free.pop() if self._free else len(self._paths)
         self._paths[number] = path
-        wanted = (number << _FILE_BITS) | starts
-        there = np.zeros(len(slots), np.bool_)
+        there = (starts >= 0) & (starts < 1 << _FILE_BITS)
+        wanted = (number << _FILE_BITS) | np.where(there, starts, 0)
         try:
             found = self._read(wanted)
-            there = (found.view(np.uint32) == present.view(np.uint32)).all(axis=1)
+            there &= (found.view(np.uint32) == present.view(np.uint32)).all(axis=1)
         except OSError:
-            pass
+            there[:] = False
         self._let_go(slots)
         self._where[slots] = np.where(there, wanted, _YOUNG)
+        self._sums[slots] = np.where(there, _sums_of(present), 0)
         self._counts[number] = int(there.sum())
         self._drop_unused([number])
         for i in np.flatnonzero(~there).tolist():
@@ -204,17 +210,23 @@ class Filed:
         """Return (n, d) rows by slot.
 
         Raises:
-            OSError: a file is gone, or too short.
+            OSError: a file is gone or too short, or a vector in it isn't what it was.
         """
-        where = self._where[slots]
-        filed = where != _YOUNG
+        filed = self._where[slots] != _YOUNG
         if filed.all():
-            return self._read(where)
+            return self._read_same(slots)
         out = np.empty((len(slots), self._dim), np.float32)
-        out[filed] = self._read(where[filed])
+        out[filed] = self._read_same(slots[filed])
         for i in np.flatnonzero(~filed).tolist():
             out[i] = self._young[int(slots[i])]
         return out
+
+    def _read_same(self, slots: Ints) -> Floats:
+        """Read rows, all of them in files, and refuse what was changed there."""
+        rows = self._read(self._where[slots])
+        if (_sums_of(rows) != self._sums[slots]).any():
+            raise OSError("vectors in a file were changed")
+        return rows
 
     def _read(self, where: Ints) -> Floats:
         """Read rows: each run of rows that lie side by side at once."""
@@ -231,7 +243,8 @@ class Filed:
                 number, start = divmod(int(where[first]), 1 << _FILE_BITS)
                 if number != opened:
                     if handle >= 0:
-                        os.close(handle)
+                        done, handle = handle, -1  # should the next not open, it is closed once
+                        os.close(done)
                     handle, opened = os.open(self._paths[number], os.O_RDONLY), number
                 _read_into(handle, data[first * self._width : last * self._width], start)
         finally:
@@ -247,6 +260,14 @@ class Filed:
         """Read all rows, some at a time: first slot, and a copy of the rows."""
         for start in range(0, self._rows, _READ):
             yield start, self.gather(np.arange(start, min(start + _READ, self._rows)))
+
+
+def _sums_of(rows: Floats) -> npt.NDArray[np.uint64]:
+    """Sum each row's bits, as whole numbers with odd weights: no one of them changes unseen."""
+    words: npt.NDArray[Any] = rows.view(np.uint32 if rows.shape[1] % 2 else np.uint64)
+    weights = np.arange(words.shape[1], dtype=np.uint64) * _WEIGHT | 1
+    sums: npt.NDArray[np.uint64] = words @ weights  # modulo 2^64
+    return sums
 
 
 def _read_into(handle: int, data: memoryview, start: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import close
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +128,53 @@ def test_a_file_that_is_gone_is_an_error_and_never_another_row(tmp_path: Path) -
         index.search(rows[0], 2)
     index.remove(["a"])  # needs no vector
     assert "a" not in index and len(index) == 3
+
+
+@pytest.mark.parametrize("dim", [7, 8])
+def test_a_vector_that_was_changed_in_its_file_is_refused(tmp_path: Path, dim: int) -> None:
+    rows = vectors(5, dim=dim)
+    index = FlatIndex(dim, filed=True)
+    index.add(list("abcde"), rows, places(5))
+    path = tmp_path / "rows"
+    index.lay(list("edcba"), path, write(path, rows[::-1]))
+    index.remove(["b"])  # another takes its place
+    data = path.read_bytes()
+    swapped = rows[[2]].copy()
+    swapped[0, [0, 1, -2, -1]] = swapped[0, [-2, -1, 0, 1]]
+    for other in (rows[0], rows[2] + np.float32(1e-7), swapped[0], np.zeros(dim, np.float32)):
+        path.write_bytes(data.replace(rows[2].tobytes(), other.tobytes()))
+        assert index.vectors(list("ade"))[0].tobytes() == rows[[0, 3, 4]].tobytes()
+        with pytest.raises(OSError, match="changed"):
+            index.vectors(list("ac"))
+        with pytest.raises(OSError, match="changed"):
+            index.search(rows[0], 2)
+    path.write_bytes(data)
+    assert index.vectors(list("ca"))[0].tobytes() == rows[[2, 0]].tobytes()
+
+
+def test_the_second_of_two_files_being_gone_closes_the_first_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = vectors(4)
+    index = FlatIndex(DIM, filed=True)
+    index.add(list("abcd"), rows, places(4))
+    for name, at in (("one", slice(0, 2)), ("two", slice(2, 4))):
+        path = tmp_path / name
+        index.lay(list("abcd")[at], path, write(path, rows[at]))
+    (tmp_path / "two").unlink()
+    closed: list[int] = []  # a number may be another thread's file by the second time
+    monkeypatch.setattr(contents.os, "close", lambda handle: closed.append(handle) or close(handle))
+    with pytest.raises(FileNotFoundError, match="two"):
+        index.vectors(list("abcd"))
+    assert len(closed) == 1
+
+
+@pytest.mark.parametrize("start", [-1, -WIDTH, 1 << 40, 3 << 40, 1 << 46])
+def test_where_no_vector_can_lie_none_is_read(tmp_path: Path, start: int) -> None:
+    rows = vectors(2)
+    index = FlatIndex(DIM, filed=True)
+    index.add(list("ab"), rows, places(2))
+    path = tmp_path / "rows"
+    index.lay(list("ab"), path, np.array([write(path, rows)[0], start], np.int64))
+    assert held(index).resident == 1
+    assert index.vectors(list("ab"))[0].tobytes() == rows.tobytes()

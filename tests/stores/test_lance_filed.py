@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forgetnet import Memory, Record, StoreError, Unsupported
+from forgetnet import Memory, Record, StoreCorrupt, StoreError, Unsupported
 from forgetnet.index.contents import Filed
-from forgetnet.store import Store
+from forgetnet.store import Query, Store
 from forgetnet_stores.lance import LanceStore, laying
 from tests.contract.kit import config, filed, fill, record, unit
 
@@ -104,3 +104,29 @@ def test_where_vectors_cannot_be_read_from_files_it_says_so(
         Memory.open(place, encoder="hash:8", vectors="disk", **more)
     with pytest.raises(StoreError, match="'ram', or 'disk'"):
         Memory.open(place, encoder="hash:8", vectors="cloud")  # type: ignore[arg-type] # a wrong one
+
+
+def test_a_byte_that_changes_while_the_store_is_open_is_never_served(tmp_path: Path) -> None:
+    store = filed(tmp_path / "store", config(16))
+    content = fill(store, [record(f"a{i}", subject="s") for i in range(12)])
+    fill(store, [record("b", subject="s")], seed=1)
+    store.delete(["a1"])
+    store.purge()  # into one piece
+    (path,) = (tmp_path / "store" / "pieces").rglob("data/*.lance")
+    data = bytearray(path.read_bytes())
+    data[data.index(content[5].tobytes()) + 3] ^= 0x40
+    path.write_bytes(data)
+    with pytest.raises(StoreCorrupt, match="restore it from a backup"):
+        store.digest()
+    with pytest.raises(StoreCorrupt, match="restore it from a backup"):
+        store.search(Query(content[4], 3))
+    with pytest.raises(StoreCorrupt, match="restore it from a backup"):
+        fill(store, [record("a5", subject="s")], seed=2, replace=True)
+    store.delete(["b"])
+    # It would come into a piece with a digest of its own.
+    with pytest.raises(StoreError, match="can't purge"):
+        store.purge()
+    assert store.get(["a5"])["a5"].text == "text of a5"
+    store.close()
+    with pytest.raises(StoreCorrupt, match="bytes were changed"):
+        filed(tmp_path / "store", config(16))

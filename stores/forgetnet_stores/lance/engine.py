@@ -136,8 +136,8 @@ class LanceStore:
             return
         keys = np.frombuffer(os.urandom(8 * len(records)), np.uint64)
         rows, live = Rows(keys, records, content, place), state.table.records
-        ids = [record.id for record in records]
-        swap = Swap(state, rows, [i for i in ids if i in live] if replace else [])
+        old = [record.id for record in records if record.id in live] if replace else []
+        swap = self._read(lambda _: Swap(state, rows, old))
         with self._change():
             if self._is_large(swap):
                 self._add_large(swap)
