@@ -24,7 +24,7 @@ def stamp(path: Path) -> tuple[int, int]:
             for entry in entries:
                 found = entry.stat()
                 size, newest = size + found.st_size, max(newest, found.st_mtime_ns)
-                if entry.is_dir():
+                if entry.is_dir(follow_symlinks=False):
                     todo.append(entry.path)
     return size, newest
 
