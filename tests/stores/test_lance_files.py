@@ -26,3 +26,13 @@ def test_a_purge_that_merges_leaves_touches_no_file_but_those_named(tmp_path: Pa
         assert set(store._state.manifest.leaves) == {""}
         assert others <= set(store.files())
         assert not named & set(store.files())
+
+
+def test_a_copy_without_its_empty_folders_is_read(tmp_path: Path):
+    with Memory.open(tmp_path / "kb", encoder="hash:8") as memory:
+        memory.add(["one", "two"], ids=["a", "b"])
+        memory.forget(ids="b")
+        files = memory.stats().files
+    (tmp_path / "kb" / "store" / "tails").rmdir()
+    with Memory.open(tmp_path / "kb", readonly=True) as reader:
+        assert reader.stats().files == files > 0

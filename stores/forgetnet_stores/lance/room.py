@@ -6,6 +6,7 @@ takes that is written anew, and is given up when a step finds no room. Knows not
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
@@ -48,8 +49,14 @@ def files_of(state: State, ids: Sequence[str] | None) -> list[Path]:
     wanted = set(leaves) if ids is None else {p for n in rewritten(state, ids) for p in n}
     names = [leaves[prefix].name for prefix in sorted(wanted)] + state.leftovers
     paths = [find(state.root, name) for name in names for find in (piece_path, tail_path)]
-    there = {entry.name for part in ("pieces", "tails") for entry in os.scandir(state.root / part)}
+    there = {name for part in ("pieces", "tails") for name in _listed(state.root / part)}
     return [path for path in paths if path.name in there]
+
+
+def _listed(folder: Path) -> list[str]:
+    with contextlib.suppress(FileNotFoundError):  # what copies files alone leaves out empty folders
+        return [entry.name for entry in os.scandir(folder)]
+    return []
 
 
 def set_aside(state: State, ids: Sequence[str], size: int) -> None:
