@@ -212,6 +212,7 @@ def _forget_again(
             if not lost and office.store.digest() != archive.facts.get("digest"):
                 raise StoreCorrupt(f"{archive.path} doesn't hold the records that it says")
             ids = tuple(r.id for r in office.store.scan() if office.backups.hash(r.id) in since)
+            _end_lifted(office, ids)
         receipt = None
         if ids:
             scope = Scope(ids, again=True)
@@ -228,6 +229,18 @@ def _forget_again(
             office.backups.start([place, *(told for told in places if told.is_dir())])
             records = office.store.count()
     return receipt, records
+
+
+def _end_lifted(office: Office, ids: Sequence[str]) -> None:
+    """End the holds of subjects of whom nothing is left without ``ids``.
+
+    These were erased after the backup was made, so the holds had been lifted; and the look must not
+    find the name of somebody who is gone.
+    """
+    gone = set(ids)
+    for mark in office.marks.all(Kind.HOLD):
+        if mark.subject is not None and (on := mark.on(office.store)) and on <= gone:
+            office.marks.end(mark.name)
 
 
 def _owe_again(office: Office, since: set[str]) -> None:

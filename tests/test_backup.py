@@ -150,7 +150,8 @@ def test_a_changed_backup_is_refused_and_leaves_nothing(tmp_path):
     bad.write_bytes(data)
     with pytest.raises(StoreCorrupt, match="were changed"):
         restore(bad, tmp_path / "back", **OPTIONS)
-    for cut in (0, 100, len(data) // 2, len(data) - 9000):
+    said = len(data.rstrip(b"\0"))  # an archive ends with up to 10 KB of zeros
+    for cut in (0, 100, said // 2, said - 9):
         bad.write_bytes(backup.read_bytes()[:cut])
         with pytest.raises(StoreCorrupt):
             restore(bad, tmp_path / "back", **OPTIONS)

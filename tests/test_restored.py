@@ -49,6 +49,20 @@ def test_a_hold_of_then_lets_go_of_the_ids_that_were_erased_since(tmp_path):
     assert holding(tmp_path / "back", "id-0") == []
 
 
+def test_a_hold_of_then_ends_with_the_last_record_of_its_subject(tmp_path):
+    with filled(tmp_path / "kb") as memory:
+        hold = memory.hold(subject="s0", reason="case 1")
+        memory.forget(subject="s0")
+        backup = memory.backup(tmp_path / "p")
+        memory.lift(hold.name)
+        assert memory.get("id-0") is None
+    done = restore(backup, tmp_path / "back", **OPTIONS)
+    assert done.receipt.status == "erased", done.receipt.explain()
+    with open_(tmp_path / "back") as back:
+        assert ids_of(back).isdisjoint({"id-0", "id-3"}) and not back.holds()
+    assert holding(tmp_path / "back", '"s0"') == []
+
+
 def test_a_restore_erases_nothing_that_a_hold_kept_when_its_source_went(tmp_path):
     with filled(tmp_path / "kb") as memory:
         memory.add([Record("made of it", id="made", derived_from=("id-0",))])

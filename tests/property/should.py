@@ -181,6 +181,9 @@ class Backup:
             found.keys = dict(there)
             found.purge()
         again = {i for i, gone in since if gone} & found.live.keys()
+        for mark in [mark for mark in found.marks if mark.kind == "hold" and mark.subject]:
+            if (on := set(found.where(mark.covers))) and on <= again:
+                found.marks = [other for other in found.marks if other is not mark]
         matched, kept = found.forget(again, again=True) if again else (set(), set())
         owed = {i for i, gone in since if not gone} & found.live.keys()
         if free := owed - found.held():
