@@ -299,7 +299,7 @@ MUTANTS = (
         "forgetnet/home.py",
         "                sync_dir(folder)\n    except",
         "                pass\n    except",
-        ("twice forget", "twice hold, forget, lift"),
+        ("often forget",),
     ),
     Mutant(
         "room set aside",
