@@ -20,7 +20,7 @@ class Mutant:
         name: what is missing.
         path: of the file.
         old, new: what stands there once, and what instead.
-        hunts: ``cut OPERATION``, ``twice OPERATION`` (a kill, then a cut),
+        hunts: ``cut OPERATION``, ``twice OPERATION`` (a kill, then a cut; ``often`` looks longer),
             ``struck OPERATION`` (at system calls) or ``test NODE``.
     """
 
