@@ -100,6 +100,21 @@ def test_something_new_is_calibrated_on_other_topics_by_their_names():
         assert few.method == "topics" and set(new.ids) & {"fox3"} and len(few) <= len(new)
 
 
+@pytest.mark.parametrize("topics", [9, 10, 11, 40])
+def test_with_hardly_enough_topics_the_margin_is_what_they_allow(topics):
+    with Memory.open("memory://", encoder="hash:64") as memory:
+        for i in range(topics):
+            name = f"{'red blue old new tall'.split()[i % 5]} {'abcdefgh'[i // 5] * 3}"
+            texts = [f"{name} number {j} {'xyzw'[j]}" for j in range(4)]
+            memory.add(texts, topic=f"zoo/{name.replace(' ', '_')}")
+        memory.add([f"green fox {i}" for i in range(8)])
+        scope = memory.scope("green fox", recall=0.9, topics=[])
+        assert scope.method == "topics" and scope.miss and scope.miss.units == topics
+        assert scope.miss.estimate <= 100_000
+        least = 1_000_000 // (topics + 1)  # as if nothing were missed
+        assert scope.miss.estimate >= least + min(20_000, 99_999 - least)
+
+
 @pytest.mark.parametrize("left", ["none", "one topic", "few"])
 def test_where_it_can_not_be_calibrated_it_says_so(left):
     kept = {"none": 0, "one topic": 1, "few": 5}[left]
