@@ -104,7 +104,7 @@ def test_something_new_is_calibrated_on_other_topics_by_their_names():
 def test_with_hardly_enough_topics_the_margin_is_what_they_allow(topics):
     with Memory.open("memory://", encoder="hash:64") as memory:
         for i in range(topics):
-            name = f"{'red blue old new tall'.split()[i % 5]} {'abcdefgh'[i // 5] * 3}"
+            name = f"{['red', 'blue', 'old', 'new', 'tall'][i % 5]} {'abcdefgh'[i // 5] * 3}"
             texts = [f"{name} number {j} {'xyzw'[j]}" for j in range(4)]
             memory.add(texts, topic=f"zoo/{name.replace(' ', '_')}")
         memory.add([f"green fox {i}" for i in range(8)])
