@@ -57,6 +57,22 @@ def test_a_look_at_nothing_shows_nothing(house: Any) -> None:
     assert set(found.missing) == {path.relative_to(house.root).as_posix() for path in files}
 
 
+def test_a_control_that_searches_no_raw_bytes_sees_what_decoding_sees(house: Any) -> None:
+    victim = house.store.get(house.ids[:1])[house.ids[0]]
+    note = house.root / "note.json"
+    note.write_text(json.dumps({"said": f"they told us: {victim.text}, and more"}))
+    for paths in ([house.root], [note]):
+        blind, told, raw = (
+            scan(paths, house.traces, needles, root=house.root, raw=searched)
+            for needles, searched in ((None, True), (house.needles, False), (house.needles, True))
+        )
+        assert told.decoded == blind.decoded and told.keys == blind.keys
+        assert told.hits == blind.hits and told.traces == blind.traces
+        assert not told.searched_raw and raw.searched_raw
+        assert raw.hits[Kind.TEXT] > told.hits[Kind.TEXT]
+        assert told.complete(house.traces) is (note not in paths)
+
+
 def test_a_blind_look_fails_its_control(house: Any) -> None:
     piece, *rest = house.store.files(house.ids)
     assert not house.look(*rest, alive=False).complete(house.traces)
