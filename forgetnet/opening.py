@@ -106,6 +106,11 @@ def open_parts(
         return Parts(open_store("memory://", config), chosen, home, "memory://")
     if not path:
         raise StoreError(f"the URL names no path; write {engine}://PATH")
+    if filed and (readonly or sealed):  # found out before there is a folder
+        raise Unsupported(
+            "vectors are read from files by a writer whose rows aren't encrypted; leave vectors= "
+            "out to keep them in memory"
+        )
     root = root_of(path)
     settings = load_settings(root)
     chosen = resolve_encoder(settings.encoder if settings and encoder is None else encoder)
@@ -165,7 +170,7 @@ def is_filed(vectors: object) -> bool:
     Raises:
         StoreError: there is no such place for vectors.
     """
-    if vectors not in ("ram", "disk"):
+    if not isinstance(vectors, str) or vectors not in {"ram", "disk"}:
         raise StoreError("vectors= is 'ram', or 'disk' to read them from the store's files")
     return vectors == "disk"
 

@@ -100,10 +100,22 @@ def test_where_vectors_cannot_be_read_from_files_it_says_so(
     place = url if "://" in url else tmp_path / url
     if "readonly" in more:
         Memory.open(place, encoder="hash:8").close()
+    before = sorted(tmp_path.rglob("*"))
     with pytest.raises(Unsupported, match=r"files"):
         Memory.open(place, encoder="hash:8", vectors="disk", **more)
-    with pytest.raises(StoreError, match="'ram', or 'disk'"):
-        Memory.open(place, encoder="hash:8", vectors="cloud")  # type: ignore[arg-type] # a wrong one
+    for wrong in ("cloud", None, 3, np.array(["disk", "ram"])):
+        with pytest.raises(StoreError, match="'ram', or 'disk'"):
+            Memory.open(place, encoder="hash:8", vectors=wrong)  # type: ignore[arg-type] # a wrong one
+    assert sorted(tmp_path.rglob("*")) == before  # no folder is left half made
+
+
+def test_an_encrypted_memory_refuses_vectors_on_disk_and_is_as_it_was(tmp_path: Path) -> None:
+    with Memory.open(tmp_path / "kb", encoder="hash:8", encryption="subject") as memory:
+        memory.add("one", ids="a")
+    with pytest.raises(Unsupported, match="encrypted"):
+        Memory.open(tmp_path / "kb", vectors="disk")
+    with Memory.open(tmp_path / "kb") as memory:
+        assert memory.count() == 1
 
 
 def test_a_byte_that_changes_while_the_store_is_open_is_never_served(tmp_path: Path) -> None:
