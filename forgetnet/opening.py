@@ -98,12 +98,7 @@ def open_parts(
     key = key if key is None or isinstance(key, bytes) else path_of(key, "key=", StoreError)
     engine, path = split_url(url)
     if engine == "memory":
-        if sealed:
-            raise Unsupported("memory:// writes nothing, so that there is nothing to encrypt")
-        chosen = resolve_encoder(encoder)
-        home = Home(None, read_secret(None, key, create=True))
-        config = StoreConfig(chosen.dim, derive_salt(home.secret), filed=filed)
-        return Parts(open_store("memory://", config), chosen, home, "memory://")
+        return _in_memory(encoder, key, sealed=sealed, filed=filed)
     if not path:
         raise StoreError(f"the URL names no path; write {engine}://PATH")
     if filed and (readonly or sealed):  # found out before there is a folder
@@ -151,6 +146,15 @@ def open_parts(
         if not done:
             store.close()
     return Parts(store, chosen, home, inner)
+
+
+def _in_memory(encoder: str | Encoder | None, key: Key, *, sealed: bool, filed: bool) -> Parts:
+    if sealed:
+        raise Unsupported("memory:// writes nothing, so that there is nothing to encrypt")
+    chosen = resolve_encoder(encoder)
+    home = Home(None, read_secret(None, key, create=True))
+    config = StoreConfig(chosen.dim, derive_salt(home.secret), filed=filed)
+    return Parts(open_store("memory://", config), chosen, home, "memory://")
 
 
 def is_sealed(encryption: object) -> bool:
