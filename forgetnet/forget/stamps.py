@@ -22,7 +22,7 @@ def stamp(path: Path) -> tuple[int, int]:
     while todo:
         with os.scandir(todo.pop()) as entries:
             for entry in entries:
-                found = entry.stat()
+                found = entry.stat(follow_symlinks=False)
                 size, newest = size + found.st_size, max(newest, found.st_mtime_ns)
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(entry.path)
