@@ -195,6 +195,8 @@ class Filed:
         where = self._where[slots]
         for slot in slots[where == _YOUNG].tolist():
             self._young.pop(slot)[:] = 0.0
+        if not self._young:  # a dict that was large once stays so
+            self._young = {}
         numbers, counts = np.unique(where[where != _YOUNG] >> _FILE_BITS, return_counts=True)
         for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
             self._counts[number] -= count

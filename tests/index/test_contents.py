@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from os import close
 from pathlib import Path
 
@@ -92,10 +93,14 @@ def test_what_lies_in_a_file_is_in_memory_no_more(tmp_path: Path) -> None:
     index.lay(list("fedc"), tmp_path / "one", write(tmp_path / "one", rows[5:1:-1]))
     assert held(index).resident == 2
     assert not any(row.any() for row in before[2:])
+    index.add([str(i) for i in range(3000)], np.repeat(rows[:1], 3000, axis=0), places(3000))
+    index.remove([str(i) for i in range(3000)])
+    assert held(index).resident == 2
     assert index.vectors(list("abcdef"))[0].tobytes() == rows.tobytes()
     index.lay(list("abcdef"), tmp_path / "two", write(tmp_path / "two", rows, gap=3))
     (tmp_path / "one").unlink()
     assert held(index).resident == 0 and len(held(index)._paths) == 1
+    assert sys.getsizeof(held(index)._young) == sys.getsizeof({})
     assert index.vectors(list("fa"))[0].tobytes() == rows[[5, 0]].tobytes()
 
 
