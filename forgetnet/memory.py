@@ -28,7 +28,7 @@ from forgetnet.exchange import check_memory, not_stored, read_memory, write_memo
 from forgetnet.forget.backing import Backs
 from forgetnet.forget.execute import Office, planned, settle
 from forgetnet.forget.execute import forget as execute
-from forgetnet.forget.keeping import Keeps, check_free
+from forgetnet.forget.keeping import Keeps, check_free, let_go, put_anew
 from forgetnet.forget.keys import derive_signer, public_pem
 from forgetnet.forget.linked import Relates
 from forgetnet.forget.plan import Plan, Scope
@@ -288,7 +288,7 @@ class Memory(Reader, Scopes, Keeps, Sweeps, Backs, Maps, Relates):
             content = self._store.vectors([id])[0]
             if text is not KEEP or vector is not None:
                 content = embed(self._encoder, [raw], None, progress=False)
-            self._store.add([record], content, self._places([record]), replace=True)
+            put_anew(self._office, record, content, self._places([record]))
         return record
 
     def delete(self, ids: str | Sequence[str]) -> Deleted:
@@ -306,7 +306,7 @@ class Memory(Reader, Scopes, Keeps, Sweeps, Backs, Maps, Relates):
             settle(self._office)
             check_free(self._office, wanted, "delete")
             gone = set(self._store.delete(wanted))
-            self._office.marks.release(gone, self._store)
+            let_go(self._office, gone)
         missing = tuple(i for i in wanted if i not in gone)
         return Deleted(tuple(i for i in wanted if i in gone), missing)
 

@@ -166,7 +166,7 @@ def settle(office: Office) -> list[Receipt]:
         check_trusted(office.root)
     if not office.owes[0]:
         return []
-    office.marks.sweep()
+    office.marks.mend(office.store)
     owed = [
         Accepted(entry, Look.resumed(office.store, office.root, office.reopen, entry))
         for entry in office.journal.pending()

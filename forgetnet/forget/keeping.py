@@ -22,8 +22,9 @@ from forgetnet.forget.receipt import Receipt
 from forgetnet.forget.verbs import reason_of, scope_of
 from forgetnet.given import text_of
 from forgetnet.record import Record
+from forgetnet.store import Floats
 
-__all__ = ["Keeps", "check_free"]
+__all__ = ["Keeps", "check_free", "let_go", "put_anew"]
 
 
 def check_free(office: Office, ids: Sequence[str], verb: str) -> None:
@@ -40,6 +41,33 @@ def check_free(office: Office, ids: Sequence[str], verb: str) -> None:
             f"can't {verb} {len(found)} records that are under the legal hold {holds} ({shown}); "
             "lift it first; nothing was changed"
         )
+
+
+def let_go(office: Office, ids: Iterable[str]) -> None:
+    """Take records that were deleted out of every mark.
+
+    Raises:
+        StoreError: a mark can't be changed; the next change, or opening, does it.
+    """
+    office.owes[0] = True
+    try:
+        office.marks.release(tuple(ids), office.store)
+    except OSError as error:
+        raise StoreError(
+            f"it is done, but what is held or restricted can't be written: {error.strerror}; the "
+            "next change does it"
+        ) from error
+    office.owes[0] = False
+
+
+def put_anew(office: Office, record: Record, content: Floats, place: Floats) -> None:
+    """Put a record in the place of the one of its id, and end what was on nobody else's.
+
+    Raises:
+        StoreError: as by :func:`let_go`, or it can't be written, and nothing was changed.
+    """
+    office.store.add([record], content, place, replace=True)
+    let_go(office, ())
 
 
 class Keeps:

@@ -219,6 +219,14 @@ class Marks:
                 else:
                     self.end(mark.name)
 
+    def mend(self, store: Store) -> None:
+        """Take out of every mark what isn't there: a crash may have come between it and a release.
+
+        What was being shredded is shredded.
+        """
+        named = {i for mark in self.all() for i in mark.ids}
+        self.release(named - store.get(sorted(named)).keys(), store)
+
 
 def _body(mark: Mark) -> bytes:
     return json.dumps(asdict(mark)).encode()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from forgetnet import StoreError
 from tests.faults.cuts import PowerCutError, failing
 from tests.forget.test_keeping import ROWS, answers, filled, holding, open_, twin_of
 
@@ -63,6 +64,53 @@ def test_cut_at_any_durable_step_it_ends_as_asked_and_claims_nothing_else(tmp_pa
     assert at > 30
 
 
+@pytest.mark.parametrize(
+    ("scope", "gone", "left"),
+    [
+        ({"subject": "ann"}, ["a1", "a2", "a3", "b1"], []),
+        ({"ids": ["a1", "b2"]}, ["a1"], [("b2",)]),
+        ({"ids": ["a1"]}, ["a1"], []),
+    ],
+)
+def test_a_mark_lets_go_at_the_next_opening_of_what_a_crash_had_it_outlive(
+    tmp_path, scope, gone, left
+):
+    with filled(tmp_path / "kb") as memory:
+        memory.restrict(**scope)
+        memory._store.delete(gone)  # and here the process ends
+    with open_(tmp_path / "kb") as memory:
+        assert [mark.ids for mark in memory.restrictions()] == left
+    assert len(list((tmp_path / "kb" / "marks").iterdir())) == len(left)
+
+
+def test_a_restriction_ends_with_the_update_that_leaves_nobody_under_it(tmp_path):
+    with filled(tmp_path / "kb") as memory:
+        memory.restrict(subject="bob")
+        for record in memory.get_all():
+            if record.subject == "bob":
+                memory.update(record.id, subject="eve")
+            if "bob" in record.mentions:
+                memory.update(record.id, mentions=[])
+        assert not memory.restrictions()
+    assert holding(tmp_path / "kb" / "marks", b"bob") == []
+
+
+def test_a_deletion_whose_marks_cannot_be_written_is_finished_by_the_next_change(
+    tmp_path, monkeypatch
+):
+    with filled(tmp_path / "kb") as memory:
+        memory.restrict(ids=["a1", "b2"])
+
+        def fails(*given: object) -> None:
+            raise OSError(5, "the disk")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(memory._office.marks), "release", fails)
+            with pytest.raises(StoreError, match="next change"):
+                memory.delete("a1")
+        assert memory.get("a1") is None
+        memory.purge()
+        assert [mark.ids for mark in memory.restrictions()] == [("b2",)]
 
 
 IDS = [r.id for r in ROWS]
@@ -105,13 +153,9 @@ def test_after_any_history_what_is_searched_is_what_may_be(tmp_path_factory, ste
             status = memory.forget(ids=sorted(ids)).status
             assert status == ("unsupported" if kept else "erased")
             here, owed = here - (ids - kept), owed | kept
-        limited = {
-            m.name: set(m.ids) & here for m in memory.restrictions() if set(m.ids) & here
-        }
+        limited = {m.name: set(m.ids) & here for m in memory.restrictions() if set(m.ids) & here}
     hidden = owed.union(*limited.values())
     assert {r.id for r in memory.get_all()} == here
     with twin_of(memory, hidden) as twin:
         assert answers(memory) == answers(twin)
     memory.close()
-
-

@@ -111,6 +111,7 @@ class Should:
         for record in records:
             self.live[record.id] = record
             self.keys.setdefault(name_of(record), next(_serial))
+        self._release(set())
 
     def delete(self, i: str) -> bool:
         was = self.live.pop(i, None) is not None
@@ -180,6 +181,7 @@ class Backup:
                     del found.live[i]
             found.keys = dict(there)
             found.purge()
+        found._release(self.then.live.keys() - found.live.keys())
         again = {i for i, gone in since if gone} & found.live.keys()
         for mark in [mark for mark in found.marks if mark.kind == "hold" and mark.subject]:
             if (on := set(found.where(mark.covers))) and on <= again:
