@@ -61,7 +61,7 @@ def test_a_purge_that_touches_other_files_fails(
 
     def clumsy(store: LanceStore) -> object:
         done = purge(store)
-        for path in sorted(store.files(["r7"]))[:moves]:
+        for path in sorted(others)[:moves]:
             os.utime(path, ns=(1, 1 << 62))
         return done
 
@@ -70,7 +70,9 @@ def test_a_purge_that_touches_other_files_fails(
             texts = [f"number {j} of {i}" for j in range(1000)]
             ids = [f"r{i}", *(f"r{i}-{j}" for j in range(999))]
             memory.add(texts, ids=ids, subject=f"s{i}", progress=False)
-        assert set(memory._store.files(["r0"])).isdisjoint(memory._store.files(["r7"]))
+        mine = set(memory._store.files(["r0"]))  # more is stored than one leaf takes
+        others = set(memory._store.files()) - mine
+        assert others
         monkeypatch.setattr(LanceStore, "purge", clumsy)
         receipt = memory.forget(ids="r0", verify="touched")
     checks = {c.check: c for surface in receipt.surfaces for c in surface.verification}
