@@ -90,6 +90,25 @@ def test_a_piece_that_cannot_be_read_back_stops_the_store_and_loses_nothing(
     store.close()
 
 
+def test_rows_of_a_tail_that_cannot_be_read_back_stay_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = filed(tmp_path / "store", config(16))
+
+    def fails(*given: object) -> None:
+        raise OSError(24, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(laying, "read_frames", fails)
+        fill(store, [record(f"a{i}", subject="s") for i in range(4)])
+    assert store.count() == 4 and resident(store) == 4
+    before = store.digest()
+    store.close()
+    store = filed(tmp_path / "store", config(16))
+    assert resident(store) == 0 and store.digest() == before
+    store.close()
+
+
 @pytest.mark.parametrize(
     ("url", "more"),
     [("memory://", {}), ("kb", {"encryption": "subject"}), ("kb", {"readonly": True})],
