@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from forgetnet import Memory, Record, StoreCorrupt, StoreError, Unsupported
 from forgetnet.index.contents import Filed
 from forgetnet.store import Query, Store
-from forgetnet_stores.lance import LanceStore, laying
+from forgetnet_stores.lance import LanceStore, engine, laying
 from tests.contract.kit import config, filed, fill, record, unit
 
 
@@ -95,11 +96,12 @@ def test_rows_of_a_tail_that_cannot_be_read_back_stay_in_memory(
 ) -> None:
     store = filed(tmp_path / "store", config(16))
 
-    def fails(*given: object) -> None:
+    def fails(*given: object) -> Iterator[None]:
         raise OSError(24, "too many open files")
+        yield  # as the frames come one by one, it fails at the first
 
     with monkeypatch.context() as patch:
-        patch.setattr(laying, "read_frames", fails)
+        patch.setattr(engine, "read_frames", fails)
         fill(store, [record(f"a{i}", subject="s") for i in range(4)])
     assert store.count() == 4 and resident(store) == 4
     before = store.digest()
@@ -124,7 +126,7 @@ def test_where_vectors_cannot_be_read_from_files_it_says_so(
         Memory.open(place, encoder="hash:8", vectors="disk", **more)
     for wrong in ("cloud", None, 3, np.array(["disk", "ram"])):
         with pytest.raises(StoreError, match="'ram', or 'disk'"):
-            Memory.open(place, encoder="hash:8", vectors=wrong)  # type: ignore[arg-type] # a wrong one
+            Memory.open(place, encoder="hash:8", vectors=wrong)  # a wrong one
     assert sorted(tmp_path.rglob("*")) == before  # no folder is left half made
 
 

@@ -33,7 +33,7 @@ from forgetnet_stores.lance.ring import ring_of
 from forgetnet_stores.lance.room import files_of, fold_dirty, give_up, set_aside
 from forgetnet_stores.lance.state import State
 from forgetnet_stores.lance.swap import Swap
-from forgetnet_stores.lance.tail import encode_frame
+from forgetnet_stores.lance.tail import encode_frame, read_frames
 
 __all__ = ["LanceStore"]
 
@@ -60,8 +60,7 @@ class LanceStore:
         self._readonly = config.readonly
         self._state = State(self._root, config)
         self._pulse: Pulse | None = None
-        self._broken = False
-        self._sealed = 0
+        self._broken, self._sealed = False, 0
         opened = False
         try:
             self._state.ring = ring_of(self._root, config)
@@ -199,8 +198,9 @@ class LanceStore:
             manifest.leaves[prefix].dead.update(keys)
         if new:
             self._state.replace(manifest)
-        for prefix in adds:
-            lay_tail(self._state, manifest.leaves[prefix], sizes[prefix])
+        for leaf in map(manifest.leaves.__getitem__, adds):
+            path = tail_path(self._root, leaf.name)
+            lay_tail(self._state, leaf, read_frames(path, sizes[leaf.prefix]))
 
     def _write_frames(
         self, tables: Sequence[tuple[str, pa.Table]], swap: Swap | None

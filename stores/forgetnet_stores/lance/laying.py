@@ -7,7 +7,7 @@ lets go of what it has. Knows nothing of what is in the files beside them.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from forgetnet_stores.lance.catalogue import Leaf
 from forgetnet_stores.lance.columns import DEAD
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.pieces import piece_path, spots
-from forgetnet_stores.lance.tail import read_frames
+from forgetnet_stores.lance.tail import Frame
 
 if TYPE_CHECKING:
     from forgetnet_stores.lance.state import State
@@ -44,7 +44,7 @@ def lay_piece(state: State, leaf: Leaf, ids: Sequence[str], rows: Sequence[int])
             state.table.lay(ids, path, starts[np.asarray(rows, np.int64)])
 
 
-def lay_tail(state: State, leaf: Leaf, start: int = 0) -> None:
+def lay_tail(state: State, leaf: Leaf, frames: Iterable[Frame]) -> None:
     """Read the vectors of live records from their leaf's tail from now on.
 
     Where the tail can't be read they stay in memory, where they are until then.
@@ -52,13 +52,13 @@ def lay_tail(state: State, leaf: Leaf, start: int = 0) -> None:
     Args:
         state: what is live.
         leaf: the leaf.
-        start: byte at which the first frame begins whose rows are meant.
+        frames: of its tail, in which these vectors are; they are read only if so configured.
     """
     if not state.config.filed:
         return
     path, records = tail_path(state.root, leaf.name), state.table.records
     with contextlib.suppress(OSError):
-        for frame in read_frames(path, start):
+        for frame in frames:
             table = frame.table()
             if table.schema.equals(DEAD):
                 continue

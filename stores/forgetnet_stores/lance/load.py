@@ -124,7 +124,7 @@ class Reading:
     Attributes:
         leaf: the leaf as the manifest has it.
         known: the same leaf in memory; None when its files are new.
-        frames: frames of its tail past what is known; once loaded, only where they lie.
+        frames: frames of its tail past what is known; after ``let_go`` only where they lie.
         rows: live rows to take in; set by ``load``.
         dead: keys that died; set by ``load``.
         places: the first rows' numbers in the piece; set by ``load``.
@@ -145,8 +145,12 @@ class Reading:
         """
         if self.rows is None:
             self.rows = self._read(root, dim, until, ring)
-            self.frames = [replace(frame, payload=b"") for frame in self.frames]
         return self.rows
+
+    def let_go(self) -> None:
+        """Let go of all that was read, but for where frames lie."""
+        self.rows = None
+        self.frames = [replace(frame, payload=b"") for frame in self.frames]
 
     def _read(self, root: Path, dim: int, until: int, ring: Ring | None) -> Rows:
         leaf, frames = self.leaf, [f for f in self.frames if f.sequence <= until]

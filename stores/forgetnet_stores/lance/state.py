@@ -175,6 +175,7 @@ class State:
                         reading.load(self.root, manifest.dim, manifest.sequence, self.ring)
                 else:  # one leaf at a time, to spare memory
                     self._apply(manifest, readings)
+                    trim()
             except (OSError, ValueError, StoreCorrupt) as error:
                 # Files go while they are read, and a batch that failed is taken back.
                 faults += read_manifest(self.root) == before
@@ -246,8 +247,8 @@ class State:
                 self._take(leaf, rows)
                 laid = reading.places
                 lay_piece(self, leaf, [record.id for record in rows.records[: len(laid)]], laid)
-                lay_tail(self, leaf)
-                reading.rows = None
+                lay_tail(self, leaf, reading.frames)
+                reading.let_go()
             if rewritten:
                 self.table.purge()
             if self.ring is not None and self.config.readonly:
