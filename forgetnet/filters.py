@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from forgetnet.errors import InvalidScope
 from forgetnet.record import Record
 
-__all__ = ["FIELDS", "Filter", "Predicate", "compile_filter", "required", "under"]
+__all__ = ["FIELDS", "Filter", "Predicate", "compile_filter", "required", "under", "unexpired"]
 
 Filter: TypeAlias = Mapping[str, Any]
 Predicate: TypeAlias = Callable[[Record], bool]
@@ -266,6 +266,12 @@ def _compile(where: Any, depth: int) -> Predicate:
 def under(path: str) -> dict[str, Any]:
     """Build the filter of a topic and everything below it: the path witness."""
     return {"$or": [{"topic": path}, {"topic": {"$gte": path + "/", "$lt": path + "0"}}]}
+
+
+def unexpired(moment: datetime, where: Filter | None = None) -> dict[str, Any]:
+    """Build the filter of what matches and hasn't expired by a moment."""
+    here = {"$not": {"expires_at": {"$lte": moment}}}
+    return here if where is None else {"$and": [where, here]}
 
 
 def required(where: Filter | None, name: str) -> frozenset[str] | None:

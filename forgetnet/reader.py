@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
 
 from forgetnet.encode import Encoder, check_vectors
 from forgetnet.errors import InvalidRecord, InvalidScope, StoreError, Unsupported
-from forgetnet.filters import Filter
+from forgetnet.filters import Filter, unexpired
 from forgetnet.forget.keys import derive_salt
 from forgetnet.forget.leftovers import Leftovers, look_for
 from forgetnet.given import check_switches, clock_of, names_of, number_of, text_of, whole_of
@@ -122,8 +122,7 @@ class Reader(Relates):
     def count(self, filter: Filter | None = None) -> int:
         """Count the stored records that match."""
         with self._lock:
-            here: dict[str, Any] = {"$not": {"expires_at": {"$lte": self._clock()}}}
-            return self._store.count(here if filter is None else {"$and": [filter, here]})
+            return self._store.count(unexpired(self._clock(), filter))
 
     def search(
         self,

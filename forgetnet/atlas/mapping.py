@@ -14,7 +14,7 @@ from forgetnet.atlas.chart import Taken, chart_of
 from forgetnet.atlas.layout import planted
 from forgetnet.atlas.picture import Map
 from forgetnet.errors import InvalidRecord, InvalidScope
-from forgetnet.filters import Filter
+from forgetnet.filters import Filter, unexpired
 from forgetnet.filters import under as filed_under
 from forgetnet.forget.execute import planned
 from forgetnet.forget.office import Office
@@ -96,8 +96,7 @@ class Maps:
 def _drawn(office: Office, under: str | None) -> list[Record]:
     """Return what is drawn, by time and id: not what has expired."""
     moment = office.clock()
-    here: Filter = {"$not": {"expires_at": {"$lte": moment}}}
-    found = office.store.scan(here if under is None else {"$and": [filed_under(under), here]})
+    found = office.store.scan(unexpired(moment, None if under is None else filed_under(under)))
     return sorted(found, key=lambda record: (record.created_at or moment, record.id))
 
 
