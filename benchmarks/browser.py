@@ -10,8 +10,9 @@ import fcntl
 import json
 import os
 import shutil
-import subprocess
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,6 +130,17 @@ class Page:
         return base64.b64decode(self("Page.captureScreenshot", format="png")["data"])
 
 
+def _end(process: int) -> None:
+    """Ask a process to end, and end it if it hasn't after 20 seconds."""
+    os.kill(process, signal.SIGTERM)
+    for _ in range(200):
+        if os.waitpid(process, os.WNOHANG)[0]:
+            return
+        time.sleep(0.1)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+
+
 @contextmanager
 def browser() -> Iterator[Page]:
     """Start a Chromium without a window, and end it."""
@@ -144,24 +156,16 @@ def browser() -> Iterator[Page]:
             "--host-resolver-rules=MAP * ~NOTFOUND", "--disable-background-networking",
         ]  # fmt: skip
 
-        def wire() -> None:  # DevTools reads from 3 and writes to 4
-            ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_it, to_us)]
-            for number, end in enumerate(ends, 3):
-                os.dup2(end, number)
-
-        process = subprocess.Popen(
-            words,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            preexec_fn=wire,  # noqa: PLW1509 - no other way gives a child files 3 and 4
-            close_fds=False,
-        )
-        os.close(to_it)
-        os.close(to_us)
+        # DevTools reads from 3 and writes to 4; copies from 10 on are in neither's way.
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (to_it, to_us)]
+        silent = [(os.POSIX_SPAWN_OPEN, out, os.devnull, os.O_WRONLY, 0) for out in (1, 2)]
+        wired = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate(ends, 3)]
+        process = os.posix_spawn(program, words, os.environ, file_actions=[*silent, *wired])
+        for end in (to_it, to_us, *ends):
+            os.close(end)
         try:
             yield Page(from_us, from_it).attach()
         finally:
-            process.terminate()
-            process.wait(20)
+            _end(process)
             os.close(from_us)
             os.close(from_it)
