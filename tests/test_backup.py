@@ -125,21 +125,6 @@ def test_without_tombstones_nothing_is_restored(tmp_path):
         restore(backup, tmp_path / "back", **OPTIONS)
 
 
-def test_a_hold_of_then_does_not_bring_back_what_was_erased_since(tmp_path):
-    with filled(tmp_path / "kb") as memory:
-        hold = memory.hold(subject="s0", reason="case 1")
-        memory.forget(ids="id-0")
-        backup = memory.backup(tmp_path / "backups")
-        memory.lift(hold.name)
-        assert memory.get("id-0") is None
-    done = restore(backup, tmp_path / "back", **OPTIONS)
-    assert done.receipt.status == "erased"
-    with open_(tmp_path / "back") as back:
-        assert back.get("id-0") is None
-        assert back.get("id-3") is not None
-        assert [mark.subject for mark in back.holds()] == ["s0"]
-
-
 def test_a_changed_backup_is_refused_and_leaves_nothing(tmp_path):
     with filled(tmp_path / "kb") as memory:
         backup = memory.backup(tmp_path / "backups")
