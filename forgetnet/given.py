@@ -94,7 +94,7 @@ def whole_of(value: object, name: str, error: Refusal, *, least: int = 1) -> int
         ForgetNetError: of the kind ``error``.
     """
     try:
-        number = None if isinstance(value, bool | np.bool_) else operator.index(value)  # type: ignore[arg-type] # no number is refused
+        number = None if isinstance(value, bool | np.bool_) else operator.index(value)  # type: ignore[arg-type] # what is none raises TypeError
     except TypeError:
         number = None
     if number is None:

@@ -151,9 +151,7 @@ def _version() -> str:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    from threadpoolctl import (  # type: ignore[import-untyped] # it ships no annotations
-        threadpool_limits,
-    )
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
         yield

@@ -139,6 +139,6 @@ def test_what_was_never_added_is_refused() -> None:
 def test_labels_are_of_one_kind() -> None:
     for bad in (["a", 1], [1, 1.5], [True], [None], [float("nan")], [(1,)]):
         with pytest.raises(InvalidRecord, match="label"):
-            index_labels(bad)  # type: ignore[arg-type] # the point
+            index_labels(bad)  # the point
     assert index_labels([2, 10, 1])[0] == (1, 2, 10)
     assert str(index_labels([-0.0])[0]) == str(index_labels([0.0])[0])

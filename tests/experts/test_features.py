@@ -90,7 +90,7 @@ def test_linear_features_are_the_codes() -> None:
 @pytest.mark.parametrize("bad", [{"features": 7}, {"features": 0}, {"gamma": 0.0}])
 def test_settings_that_no_map_has_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(InvalidRecord):
-        FeatureMap(**bad)  # type: ignore[arg-type] # the point
+        FeatureMap(**bad)  # the point
 
 
 def test_phases_that_could_round_are_refused() -> None:

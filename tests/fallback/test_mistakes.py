@@ -75,7 +75,7 @@ def test_one_rung_is_a_ladder_and_a_set_of_verdicts_is_one() -> None:
     told = Ladder((NPO(),), accept={Verdict.CONSISTENT})
     assert told == Ladder((NPO(),), accept=frozenset({Verdict.CONSISTENT}))
     with pytest.raises(InvalidRecord, match="ladder= is a Ladder, such as Ladder"):
-        part(None)._means.with_ladder(GradientDifference())  # type: ignore[arg-type] # as asked
+        part(None)._means.with_ladder(GradientDifference())  # as asked
 
 
 def short(rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:

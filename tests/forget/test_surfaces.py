@@ -123,7 +123,7 @@ def test_what_keeps_a_surface_from_being_erased_is_said(
 def test_another_enum_or_a_bare_word_gets_no_easier_rule(word: Any) -> None:
     with pytest.raises(ReceiptInvalid):
         Surface("rows", word, 2, "rewrite")
-    surface = Surface("rows", word, 2, "rewrite", [GOOD])  # type: ignore[arg-type] # a list is fine
+    surface = Surface("rows", word, 2, "rewrite", [GOOD])  # a list is fine
     assert surface.status is ERASED and surface.verification == (GOOD,)
     assert hash(surface) == hash(replace(surface))
 

@@ -113,7 +113,7 @@ def test_pins_that_are_nested_too_deeply_are_no_head(tmp_path: Path) -> None:
 @pytest.mark.parametrize("weight", [[[1.0]], np.ones((1, 1)), np.full((1, 1), np.inf, np.float32)])
 def test_weights_that_are_no_finite_float32_arrays_are_refused(weight: object) -> None:
     with pytest.raises(InvalidRecord, match="finite float32"):
-        TangentMap(weight, np.zeros(1, np.float32), "e")  # type: ignore[arg-type] # the point
+        TangentMap(weight, np.zeros(1, np.float32), "e")  # the point
 
 
 def test_wrong_dimensions_are_refused() -> None:

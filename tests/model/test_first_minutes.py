@@ -49,7 +49,7 @@ def test_targets_may_be_columns_of_a_data_frame() -> None:
 
 def test_one_number_for_all_is_refused_by_name() -> None:
     with desk() as model, pytest.raises(InvalidRecord, match="y= is a list"):
-        model.fit(TEXTS, 3)  # type: ignore[arg-type] # what a checker would have caught
+        model.fit(TEXTS, 3)  # what a checker would have caught
 
 
 def test_records_may_come_one_by_one() -> None:

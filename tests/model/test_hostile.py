@@ -149,7 +149,7 @@ def test_what_is_not_there_is_not_found() -> None:
         with pytest.raises(InvalidScope):
             net.forget(**wrong)
     with pytest.raises(InvalidScope):
-        net.request(subject="s1", reason=3)  # type: ignore[arg-type] # on purpose
+        net.request(subject="s1", reason=3)  # on purpose
     assert net.digest() == before
 
 

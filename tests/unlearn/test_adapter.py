@@ -220,7 +220,7 @@ def test_adapters_of_peft_change_under_gradient_checkpointing(reentrant: bool) -
     for result in results:
         assert len(result.changed) == 2 * 8  # A and B beside four Conv1D in each of two blocks
         assert all(change.norm > 0.0 for change in result.changed)
-        assert mean_loss(result.model, lost) > result.history[0].forget + 0.1  # type: ignore[operator] # looked at
+        assert mean_loss(result.model, lost) > result.history[0].forget + 0.1  # looked at
     for name, tensor in results[0].model.state_dict().items():
         other = results[1].model.state_dict()[name]
         torch.testing.assert_close(tensor, other, atol=1e-4, rtol=1e-3)

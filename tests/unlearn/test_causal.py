@@ -90,7 +90,7 @@ def test_a_token_that_is_none_of_the_vocabulary_is_refused(known: bool) -> None:
     _, lost, kept, _ = people()
     model = reader()
     if known:  # as models of Hugging Face tell it
-        model.get_input_embeddings = lambda: model.embed  # type: ignore[attr-defined] # set here
+        model.get_input_embeddings = lambda: model.embed  # set here
     before = state_digest(model)
     for name, wrong in (("labels", 10_000), ("labels", -7), ("input_ids", 10_000)):
         if name == "input_ids" and not known:

@@ -98,7 +98,7 @@ def test_shards_that_forgot_have_the_bits_of_shards_that_never_saw(tmp_path: Pat
     assert result.guarantee == "exact" and result.after == state_digest(twin) != result.before
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "b").iterdir())  # nor their folders
-    assert len(result.certificate["shards"]) == 1  # type: ignore[index] # of an exact result
+    assert len(result.certificate["shards"]) == 1  # of an exact result
     shuffled = (rest[0].flip(0), rest[1].flip(0))
     assert state_digest(sharded(tmp_path / "c").fit(shuffled)) == result.after
 

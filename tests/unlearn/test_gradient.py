@@ -110,7 +110,7 @@ def test_ascent_ends_at_the_loss_of_guessing(tmp_path: Any) -> None:
     result = method.unlearn(model, FORGET)
     after = mean_loss(result.model, FORGET, task)
     assert result.stopped == "forget_loss"
-    assert after >= math.log(CLASSES) > result.history[-2].forget  # type: ignore[operator] # looked at
+    assert after >= math.log(CLASSES) > result.history[-2].forget  # looked at
     wild = method.set_params(stop=StopRule(None, None))
     assert mean_loss(wild.unlearn(model, FORGET).model, FORGET, task) > 5.0 * after
     early = method.set_params(stop=StopRule(0.5, None, every=1)).unlearn(model, FORGET)
@@ -127,6 +127,6 @@ def test_what_costs_the_retain_set_too_much_is_taken_back(method: Any, tmp_path:
     if method is GradientAscent:
         assert mean_loss(free.model, RETAIN, task) > before + 1.0
     assert held.stopped == "retain_loss"
-    assert held.history[-1].retain - held.history[0].retain > 0.1  # type: ignore[operator] # looked at
-    probe = held.history[-2].retain - held.history[0].retain  # type: ignore[operator] # looked at
+    assert held.history[-1].retain - held.history[0].retain > 0.1  # looked at
+    probe = held.history[-2].retain - held.history[0].retain  # looked at
     assert probe <= 0.1 and mean_loss(held.model, RETAIN, task) < before + 0.3

@@ -224,7 +224,7 @@ def test_an_audit_takes_a_result_for_its_model() -> None:
 
 def test_what_is_no_module_is_not_looked_at() -> None:
     with pytest.raises(InvalidRecord, match="model= is a Module"):
-        collect(None, HOLDOUT)  # type: ignore[arg-type] # what a checker would have caught
+        collect(None, HOLDOUT)  # what a checker would have caught
 
 
 @pytest.mark.parametrize("given", [{"unlearner": "npo"}, {"model": None}, {"max_requests": "2"}])

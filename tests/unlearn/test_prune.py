@@ -80,7 +80,7 @@ def test_channels_of_highest_score_for_the_class_are_shut_with_their_bias(
     kind = ALONE.set_params(batch_size=batch_size, sparsity=sparsity)
     pruned = kind.unlearn(model, FORGET, RETAIN).model
     for layer in HIDDEN:
-        size = len(model.get_submodule(layer).weight)  # type: ignore[arg-type] # a tensor
+        size = len(model.get_submodule(layer).weight)  # a tensor
         count = max(1, round(sparsity * size))
         wanted = told_by_hand(model, layer, count)
         assert shut(pruned, layer) == wanted and len(wanted) == count
