@@ -227,8 +227,6 @@ class Table:
         if query.where is not None:
             only = [record.id for record in self.scan(query.where)]
         without = [*query.without, *self._ends.by(query.at)]
-        # Codes and pivots of what may not be searched would steer where else is looked.
-        target = 1.0 if query.without else query.recall_target
         return self.flat.search(
             vector,
             query.k,
@@ -236,7 +234,7 @@ class Table:
             without=without,
             cone=query.cone,
             near=query.near,
-            recall_target=target,
+            recall_target=query.recall_target,
         )
 
     def words(self, query: TextQuery) -> list[tuple[str, float]]:

@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CELL_SECONDS = 300
 ABSOLUTE = re.compile(r"(?<![\w.:/)\]-])/[A-Za-z][\w.-]*/\w|\b[A-Za-z]:\\|~/")
+# These train for more than half a minute each.
+LONG = {"03_compare_with_unlearning", "04_language_model"}
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -41,7 +43,11 @@ def test_there_are_notebooks() -> None:
     assert NOTEBOOKS
 
 
-@each
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=[pytest.mark.slow] if p.stem in LONG else []) for p in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_a_notebook_runs_and_its_claims_hold(path, tmp_path, monkeypatch):
     notebook = read(path)
     assert any("assert " in cell.source for cell in notebook.cells)

@@ -195,18 +195,22 @@ class Codes:
             self._blocks(number)[:] = 0
             self._lists.resize(number, 0)
 
-    def best(self, query: Floats, lists: Ints, want: int, least: int) -> Ints:
+    def best(self, query: Floats, lists: Ints, want: int, least: int, without: Ints) -> Ints:
         """Return the labels of the best scores in some lists, in no order.
 
         About ``want`` of them: those that tie with the last are left out, all of them, so that
         the answer doesn't depend on where in a list an entry lies. At least ``least`` where so many
-        can be found: a code that has the wrong sign everywhere never is.
+        can be found: a code that has the wrong sign everywhere never is. The answer is what it
+        would be if the labels ``without`` were in no list.
         """
         while True:
-            scores, labels = self._search(query, lists, want)
+            scores, labels = self._search(query, lists, want + len(without))
+            if len(without):
+                others = ~np.isin(labels, without)
+                scores, labels = scores[others], labels[others]
             if len(scores) < want:
                 return labels
-            found: Ints = labels[scores > scores[-1]]
+            found: Ints = labels[scores > scores[want - 1]]
             if len(found) >= least:
                 return found
             want *= 4

@@ -34,6 +34,7 @@ _CHUNK = 1_024
 # Lists 0 and 1 are special: the codes of the pivots, labelled by list, and rows without a pivot.
 _PIVOTS, _LONE, _FIRST = 0, 1, 2
 _NOWHERE = np.float32(-np.inf)
+_NOBODY = np.zeros(0, np.int64)
 
 
 class Coded:
@@ -227,7 +228,16 @@ class Coded:
 
     # -- questions
 
-    def candidates(self, query: Floats, window: float, reach: float, want: int, least: int) -> Ints:
+    def candidates(
+        self,
+        query: Floats,
+        window: float,
+        reach: float,
+        want: int,
+        least: int,
+        *,
+        without: Ints = _NOBODY,
+    ) -> Ints:
         """Return the slots of about ``want`` rows that seem the best of the nearest lists.
 
         Args:
@@ -237,11 +247,14 @@ class Coded:
             reach: at most so many of them, as a multiple of the number of pivots to the 3/4.
             want: how many rows.
             least: fewer than this only where so many can't be found.
+            without: slots of rows that must not steer the answer; all lists are looked through
+                then, as they may be pivots, and have split a list in two.
         """
         turn = turned(query)
+        window = np.inf if len(without) else window
         while True:
             lists = self._nearest(query, turn, window, reach * len(self._names) ** 0.75)
-            found = self._codes.best(turn, lists, want, least)
+            found = self._codes.best(turn, lists, want, least, without)
             if len(found) >= least or window >= 2.0:
                 return found
             window, reach = max(0.1, 2 * window), np.inf

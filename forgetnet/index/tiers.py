@@ -191,7 +191,7 @@ class Index(FlatIndex):
             vector: (d,) unit query.
             k: how many rows at most.
             only: ids to choose from, instead of all.
-            without: ids to leave out.
+            without: ids to leave out; they steer nothing either.
             cone: half-space in which places must lie.
             near: pull towards a place; without it the distance is 1 - cosine.
             recall_target: share of the exact hits to find on average, as measured on a sample of
@@ -199,13 +199,23 @@ class Index(FlatIndex):
         """
         asked = only is not None or cone is not None or near is not None
         if self.tier != "flat" and not asked and k > 0:
-            rung = DEFAULT if recall_target is None else self.rung(recall_target)
             out = np.unique(self.slots(without))  # one may be named twice
-            if rung is not None and len(out) <= k and rung.width(k) * _FEWEST <= len(self):
+            rung = self._rung_for(k, out, recall_target)
+            if rung is not None:
                 found = self._look(vector, k, rung, out)
                 if len(found) == min(k, len(self) - len(out)):
                     return found
         return super().search(vector, k, only=only, without=without, cone=cone, near=near)
+
+    def _rung_for(self, k: int, out: Ints, recall_target: float | None) -> Rung | None:
+        """Return how far to look for k of the rows that aren't ``out``; None to look at all."""
+        rows = len(self) - len(out)
+        # What a rung finds was measured of all rows, of which some may steer nothing now.
+        measured = recall_target is not None and (recall_target >= 1.0 or len(out) > 0)
+        if self._tier(rows) == "flat" or measured or len(out) * _FEWEST > rows:
+            return None
+        rung = DEFAULT if recall_target is None else self.rung(recall_target)
+        return None if rung is None or rung.width(k) * _FEWEST > rows else rung
 
     def by_codes(self, vector: Floats, k: int, rung: Rung = DEFAULT) -> list[tuple[str, float]]:
         """Look as far as a rung says, at whatever price; fewer than k only where codes fail."""
@@ -215,10 +225,7 @@ class Index(FlatIndex):
         query = np.ascontiguousarray(vector, np.float32)
         if (coded := self._settled()) is None:
             return super().search(query, k)
-        want = rung.width(k) + len(out)
-        slots = coded.candidates(query, rung.window, rung.reach, want, k + len(out))
-        if len(out):
-            slots = np.setdiff1d(slots, out, assume_unique=True)
+        slots = coded.candidates(query, rung.window, rung.reach, rung.width(k), k, without=out)
         return self.nearest(query, slots, k)
 
     # -- recall

@@ -90,19 +90,26 @@ def check(lists: Codes, number: int, wanted: dict[int, bytes]) -> None:
 
 
 @settings(max_examples=60)
-@given(dim=DIMS, n=st.integers(1, 300), want=st.integers(1, 120), seed=st.integers(0, 99))
-def test_the_best_don_t_depend_on_where_they_lie(dim: int, n: int, want: int, seed: int) -> None:
+@given(
+    dim=DIMS, n=st.integers(1, 300), want=st.integers(1, 120), hidden=st.integers(0, 60),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_the_best_depend_neither_on_where_they_lie_nor_on_what_is_left_out(
+    dim: int, n: int, want: int, hidden: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     content = rows(n, dim, seed)
     found = sign_codes(content)
     query = turned(unit(rng.standard_normal(dim)))
+    more = rows(hidden, dim, seed)  # some of them equal to others
     answers = []
-    for _ in range(2):
+    for out in (np.zeros(0, np.int64), np.arange(n, n + hidden)):
         lists = Codes(dim, 5)
-        home = rng.integers(0, 5, n)
-        for i in rng.permutation(n).tolist():
-            lists.append(int(home[i]), np.array([i]), found[i : i + 1])
-        answers.append(lists.best(query, np.arange(5), want, 1).tolist())
+        codes = np.concatenate([found, sign_codes(more)])[: n + len(out)]
+        home = rng.integers(0, 5, len(codes))
+        for i in rng.permutation(len(codes)).tolist():
+            lists.append(int(home[i]), np.array([i]), codes[i : i + 1])
+        answers.append(lists.best(query, np.arange(5), want, 1, out).tolist())
     assert sorted(answers[0]) == sorted(answers[1])
     assert len(set(answers[0])) == len(answers[0])
     # equal codes come together or not at all

@@ -112,11 +112,29 @@ def test_what_may_not_be_searched_steers_no_answer(many: Table) -> None:
     many.search(Query(vectors(1)[0], 1))
     assert many.flat._coded is not None
     hidden = frozenset(many.flat._coded._names[:2])  # pivots, whose lists others are in
-    rest: Any = FlatIndex(8)
-    rest.add(kept := [i for i in ids if i not in hidden], *many.vectors(kept))
+    rest, exact = Index(8, scan=100, split=np.inf), FlatIndex(8)
+    kept = [i for i in ids if i not in hidden]
+    for index in (rest, exact):
+        index.add(kept, *many.vectors(kept))
+    missed = 0
     for vector in vectors(20, 5):
         found = many.search(Query(vector, 10, without=hidden))
         assert found == rest.search(vector, 10)
+        true = exact.search(vector, 10)
+        missed += found != true
+        for target in (0.5, 1.0):  # what was measured was measured of the hidden ones, too
+            query = Query(vector, 10, without=hidden, recall_target=target)
+            assert many.search(query) == true
+    assert missed  # else all of these were exact
+
+
+def test_so_many_that_may_not_be_searched_that_few_are_left_steer_nothing(many: Table) -> None:
+    for left in (560, 300, 99, 30, 10, 3, 0):
+        hidden = frozenset(list(many.records)[left:])
+        rest = Index(8, scan=100, split=np.inf)
+        rest.add(kept := list(many.records)[:left], *many.vectors(kept))
+        for vector in vectors(5, 5):
+            assert many.search(Query(vector, 10, without=hidden)) == rest.search(vector, 10)
 
 
 def test_a_forget_isn_t_called_failed_for_what_a_search_among_many_misses(
@@ -125,7 +143,8 @@ def test_a_forget_isn_t_called_failed_for_what_a_search_among_many_misses(
     monkeypatch.setattr(table, "Index", partial(Index, scan=100, split=200))
     monkeypatch.setattr(tiers, "_FEWEST", 1)
     monkeypatch.setattr(tiers, "DEFAULT", Rung(0.0, 0, 1))
-    with Memory.open("memory://", encoder="hash:8") as memory:
+    # The key chooses the pivots, and with some keys nothing is missed.
+    with Memory.open("memory://", encoder="hash:8", key=bytes(range(32))) as memory:
         memory.add([f"{n} of many" for n in range(600)], ids=[f"{n:03}" for n in range(600)])
         ids = [f"{n:03}" for n in range(8)]
         rows = [memory.get(i, vector=True) for i in ids]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,9 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contents, "_BLOCK", 64)
     monkeypatch.setattr(contents, "_READ", 24)
     monkeypatch.setattr(flat, "_SPARE", 2)
+    monkeypatch.setattr(flat, "_FEW", 4)
+    monkeypatch.setattr(flat, "_SPARSE", 4)
+    monkeypatch.setattr(flat, "_CHUNK", 16)
     monkeypatch.setattr(tiers, "_FEWEST", 0)
     monkeypatch.setattr(pivots, "PIVOTS", 6)
     monkeypatch.setattr(pivots, "_CHUNK", 48)
@@ -162,13 +167,17 @@ def test_filters_and_pulls_are_exact_and_never_short(n: int, k: int, seed: int) 
         {"cone": cone},
         {"near": near},
         {"only": ids[::2], "without": ids[::3]},
-        {"without": ids[: k + 1]},
+        {"only": ids[: n // 5]},
+        {"only": ids[: n // 5], "near": near},
     ):
         assert index.search(query, k, **asked) == exact.search(query, k, **asked)
-    out = {*ids[:k], "nobody"}
-    found = index.search(query, k, without=out)
-    assert len(found) == min(k, n - k if n > k else 0)
-    assert not out & {i for i, _ in found}
+    everything = history.live
+    for out in (ids[:k], ids[: n // 7], [ids[0], ids[0], "nobody"]):
+        history.live = {i: row for i, row in everything.items() if i not in out}
+        rest = history.fresh(partial(Index, scan=40, split=math.inf))
+        found = index.search(query, k, without=out)
+        assert found == rest.search(query, k)
+        assert len(found) == min(k, len(rest))
 
 
 @settings(max_examples=15, deadline=None)

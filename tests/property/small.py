@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from functools import cache, partial
 from importlib.metadata import entry_points
@@ -16,7 +17,7 @@ from forgetnet.index.tiers import Rung
 from forgetnet.store import StoreConfig
 from forgetnet_stores.lance import engine, fold
 
-__all__ = ["SCAN", "SPLIT", "holds_only_live_rows", "leaves_of", "small"]
+__all__ = ["SCAN", "SPLIT", "holds_only_live_rows", "leaves_of", "one_list", "small"]
 
 SCAN, SPLIT = 6, 12
 
@@ -45,6 +46,15 @@ def small() -> Iterator[None]:
         patch.setattr(fold, "_TAIL_FRAMES", 6)
         # Else the names of all packages are read for every twin.
         patch.setattr(store, "entry_points", cache(entry_points))
+        yield
+
+
+@contextlib.contextmanager
+def one_list() -> Iterator[None]:
+    """Let new indexes have no pivots, inside of ``small``."""
+    with pytest.MonkeyPatch.context() as patch:
+        told = dict(Index.__init__.__kwdefaults__)
+        patch.setattr(Index.__init__, "__kwdefaults__", told | {"split": math.inf})
         yield
 
 

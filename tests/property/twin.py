@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 from forgetnet import Held, Hit, InvalidRecord, Memory, Receipt, Record
 from forgetnet.record import normalise
 from tests.property.should import Should
+from tests.property.small import one_list
 
 __all__ = ["SUBJECTS", "TEXTS", "TOPICS", "TwinMachine"]
 
@@ -266,9 +267,9 @@ class TwinMachine(RuleBasedStateMachine):
         """Hold memories to twins of what there should be."""
         with self.twin(should.live, should) as twin:
             if hidden := should.hidden():
-                # What may not be searched must not even steer where a search looks.
-                with self.twin(should.live.keys() - hidden, should) as seen:
-                    wanted = answers(seen, self.seed, recall_target=1.0)
+                # What may not be searched must not even steer where a search looks: at all codes.
+                with one_list(), self.twin(should.live.keys() - hidden, should) as seen:
+                    wanted = answers(seen, self.seed)
             else:
                 wanted = answers(twin, self.seed)
             for memory in memories:
