@@ -41,6 +41,8 @@ __all__ = [
 
 _ZEROS = bytes(1 << 20)
 _HEAD = 4096
+# No room, no more quota, and a file as large as may be.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _doubtful: set[Path] = set()
 """What an fsync failed on in this process, until it is opened anew."""
 
@@ -283,8 +285,8 @@ def is_full(error: BaseException | None) -> bool:
     """Tell whether an error comes of a disk without room, as far as what it was raised from."""
     while error is not None:
         if isinstance(error, OSError):
-            full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-            if full or "No space left" in str(error):  # Lance's have the words alone
+            words = str(error)  # Lance's have the number in these alone
+            if error.errno in _FULL or any(f"(os error {number})" in words for number in _FULL):
                 return True
         error = error.__cause__
     return False

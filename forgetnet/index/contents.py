@@ -6,6 +6,7 @@ there. Knows nothing of ids, places and searches.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -227,7 +228,7 @@ class Filed:
         """Read rows, all of them in files, and refuse what was changed there."""
         rows = self._read(self._where[slots])
         if (_sums_of(rows) != self._sums[slots]).any():
-            raise OSError("vectors in a file were changed")
+            raise OSError(errno.EBADMSG, "vectors in a file were changed")
         return rows
 
     def _read(self, where: Ints) -> Floats:

@@ -144,16 +144,19 @@ def cut(concept: Concept, recall: int, named: Named | None) -> Cut:
     if named is not None and enough(len(others), alpha):
         vectors = whole(named([plain_name(topic) for topic in others]))
         units = list(_as_new(concept, others, vectors))
-        threshold, miss = control(units, alpha, min(shift, _spare(len(units), alpha)))
+        threshold, miss = control(units, alpha, min(shift, _share(len(units), alpha)))
         return Cut(threshold, "topics", miss)
     if enough(len(own), alpha):
-        return _by_exemplars(concept, own, alpha, min(shift, _spare(len(own), alpha)))
+        return _by_exemplars(concept, own, alpha, min(shift, _share(len(own), alpha)))
     return Cut(_APART if concept.outside.any() else _ALONE, "uncalibrated")
 
 
-def _spare(units: int, alpha: int) -> int:
-    """Return the largest margin for which there are units enough."""
-    return alpha - -(-MILLION // (units + 1))
+def _share(units: int, alpha: int) -> int:
+    """Return half of the largest margin for which there are units enough.
+
+    The whole would leave nothing of alpha, and the smallest margin of all would decide alone.
+    """
+    return (alpha - -(-MILLION // (units + 1))) // 2
 
 
 def _by_exemplars(concept: Concept, own: Ints, alpha: int, shift: int) -> Cut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from forgetnet.errors import StoreCorrupt, StoreError
 from forgetnet.store import Query, StoreConfig
-from forgetnet_stores.lance import LanceStore, native, state
+from forgetnet_stores.lance import LanceStore, engine, native, state
 from forgetnet_stores.lance.catalogue import Manifest
 from forgetnet_stores.lance.tail import read_frames
 from tests.contract.kit import DIM, config, fill, record, rows_on_disk, strays, vectors
@@ -235,3 +236,23 @@ def test_a_reader_meets_a_busy_writer(store: LanceStore, home: Path) -> None:
         assert reader.digest() == store.digest()
         assert reader.search(Query(vectors(1)[0])) == store.search(Query(vectors(1)[0]))
     reader.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "free some space and purge again"), (errno.EIO, "see to it and purge again")],
+)
+def test_a_purge_that_failed_says_what_to_do(
+    store: LanceStore, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+) -> None:
+    fill(store, [record(f"r{i}", subject="s") for i in range(3)])
+    store.delete(["r1"])
+
+    def fails(*given: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "fold_dirty", fails)
+        with pytest.raises(StoreError, match=f"bytes are not gone yet; {remedy}"):
+            store.purge()
+    assert store.purge().pieces == 1

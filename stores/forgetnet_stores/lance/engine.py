@@ -30,7 +30,7 @@ from forgetnet_stores.lance.laying import lay_tail
 from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.native import native_cone, native_search
 from forgetnet_stores.lance.ring import ring_of
-from forgetnet_stores.lance.room import files_of, fold_dirty, give_up, set_aside
+from forgetnet_stores.lance.room import files_of, fold_dirty, give_up, remedy, set_aside
 from forgetnet_stores.lance.state import State
 from forgetnet_stores.lance.swap import Swap
 from forgetnet_stores.lance.tail import encode_frame, read_frames
@@ -285,7 +285,7 @@ class LanceStore:
             except OSError as error:
                 raise _Undone(
                     f"can't purge {self._root}: {error}; the records are unreachable, but their "
-                    "bytes are not gone yet; free some space and purge again"
+                    f"bytes are not gone yet; {remedy(error)}"
                 ) from error
         return done
 

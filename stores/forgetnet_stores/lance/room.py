@@ -7,6 +7,7 @@ takes that is written anew, and is given up when a step finds no room. Knows not
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
@@ -22,7 +23,7 @@ from forgetnet_stores.lance.load import tail_path
 from forgetnet_stores.lance.pieces import piece_path
 from forgetnet_stores.lance.state import State
 
-__all__ = ["files_of", "fold_dirty", "give_up", "rewritten", "set_aside"]
+__all__ = ["files_of", "fold_dirty", "give_up", "remedy", "rewritten", "set_aside"]
 
 _PIECE = 64 << 10  # what a piece takes beside its rows
 _LEAST = 256 << 10
@@ -84,6 +85,15 @@ def give_up(root: Path) -> bool:
         return False
     path.unlink()
     return True
+
+
+def remedy(error: OSError) -> str:
+    """Return what to do about an error in the middle of a purge."""
+    if is_full(error):
+        return "free some space and purge again"
+    if error.errno == errno.EBADMSG:  # what was read is not what was written
+        return "restore the store from a backup"
+    return "see to it and purge again"
 
 
 def fold_dirty(state: State, dirty: Sequence[str], commit: Callable[[Manifest], None]) -> Purged:
