@@ -34,13 +34,12 @@ PACKAGES = ("numpy", "torch", "transformers", "scikit-learn")
 
 @dataclass(frozen=True)
 class Part:
-    """One table: a setting with a request; at most so many seeds; retrained references; who."""
+    """One table: a setting with a request; at most so many seeds; retrained references."""
 
     name: str
     request: str
     seeds: int = 5
     references: int = 2
-    methods: tuple[str, ...] | None = None
 
     @property
     def title(self) -> str:
@@ -48,16 +47,6 @@ class Part:
         return f"{self.name}-{self.request}"
 
 
-CURVED = (
-    "memory",
-    "alignment_calibration",
-    "ideal_push",
-    "simnpo",
-    "scrub",
-    "gradient_ascent",
-    "fine_tune",
-)
-"""Who takes part where every step costs twice as much as elsewhere."""
 PARTS = {
     part.title: part
     for part in (
@@ -70,7 +59,7 @@ PARTS = {
         Part("adult", "random"),
         Part("mnist", "class"),
         Part("clinc150", "topic"),
-        Part("clinc150-lorentz", "topic", methods=CURVED),
+        Part("clinc150-lorentz", "topic"),
         Part("tofu", "forget01", references=1),
         Part("tofu", "forget05", references=1),
         Part("tofu", "forget10", references=1),
@@ -86,13 +75,7 @@ def compared(part: Part, data: Path | None, seeds: int) -> Comparison | None:
         return None
     setting = setting_of(part.name, part.request, data)
     count = min(seeds, part.seeds)
-    return run(
-        setting,
-        seeds=range(count),
-        references=part.references,
-        methods=part.methods,
-        progress=tell,
-    )
+    return run(setting, seeds=range(count), references=part.references, progress=tell)
 
 
 def known(part: Part, folder: Path) -> Comparison | None:
