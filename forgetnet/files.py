@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -41,8 +42,9 @@ __all__ = [
 
 _ZEROS = bytes(1 << 20)
 _HEAD = 4096
-# No room, no more quota, and a file as large as may be.
+# No room, no more quota, and a file as large as may be; Lance tells the number in words alone.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NUMBER = re.compile(r"\(os error (\d+)\)")
 _doubtful: set[Path] = set()
 """What an fsync failed on in this process, until it is opened anew."""
 
@@ -285,8 +287,8 @@ def is_full(error: BaseException | None) -> bool:
     """Tell whether an error comes of a disk without room, as far as what it was raised from."""
     while error is not None:
         if isinstance(error, OSError):
-            words = str(error)  # Lance's have the number in these alone
-            if error.errno in _FULL or any(f"(os error {number})" in words for number in _FULL):
+            told = {error.errno, *map(int, _NUMBER.findall(str(error)))}
+            if not told.isdisjoint(_FULL) or "No space left" in str(error):
                 return True
         error = error.__cause__
     return False

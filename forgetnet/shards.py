@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 
 __all__ = ["KEY_BITS", "find", "internal", "leaves", "regions", "shard_key"]
@@ -62,21 +63,26 @@ def regions(live: Mapping[str, Mapping[str, int]], touched: Iterable[str], cap: 
         touched: leaves, present in ``live`` or not.
         cap: most records that a leaf of several subjects may hold.
     """
-    totals: dict[str, int] = {}
-    subjects: dict[str, int] = {}
-    for prefix, counts in live.items():
-        n = sum(counts.values())
-        for i in range(len(prefix) + 1):
-            node = prefix[:i]
-            totals[node] = totals.get(node, 0) + n
-            subjects[node] = subjects.get(node, 0) + len(counts)
-    found: list[str] = []
+    order = sorted(live)
+
+    def fits(node: str) -> bool:
+        """Tell whether what is live under a node, all in one place in the order, is one leaf's."""
+        total = subjects = 0
+        for prefix in order[bisect_left(order, node) :]:
+            if not prefix.startswith(node) or (total > cap and subjects > 1):
+                break
+            total += sum(live[prefix].values())
+            subjects += len(live[prefix])
+        return total <= cap or subjects == 1
+
+    found = set()
     for leaf in touched:
-        above = (leaf[:i] for i in range(len(leaf)))
-        fits = (n for n in above if totals.get(n, 0) <= cap or subjects[n] == 1)
-        found.append(next(fits, leaf))
+        node = leaf
+        while node and fits(node[:-1]):  # whoever fits, so does all below it
+            node = node[:-1]
+        found.add(node)
     kept: list[str] = []
-    for node in sorted(set(found)):
+    for node in sorted(found):
         if not kept or not node.startswith(kept[-1]):
             kept.append(node)
     return kept

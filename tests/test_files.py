@@ -15,6 +15,7 @@ from forgetnet.files import (
     check_trusted,
     claim,
     doubts,
+    is_full,
     make_dir,
     rewrite_durable,
     shred,
@@ -293,3 +294,22 @@ def test_a_file_that_was_cut_is_synced_after_the_cut(
         monkeypatch.setattr(os, name, call)
     truncate_durable(path, 3)
     assert path.read_bytes() == b"one" and done[-2:] == ["ftruncate", "fsync"]
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "x"), True),
+        (OSError(errno.EIO, "x"), False),
+        (OSError("LanceError(IO): File too large (os error 27), writer.rs"), True),
+        (OSError("LanceError(IO): Read-only file system (os error 30)"), False),
+        (OSError("LanceError(IO): No space left on device"), True),
+        (ValueError("(os error 28)"), False),
+        (None, False),
+    ],
+)
+def test_a_full_disk_is_told_from_other_errors(error: Exception | None, full: bool) -> None:
+    assert is_full(error) is full
+    outer = StoreError("outer")
+    outer.__cause__ = error
+    assert is_full(outer) is full

@@ -181,18 +181,19 @@ def _unnamed(store: Path, leaves: Mapping[str, Leaf]) -> list[str]:
     return reasons
 
 
-def _parts(piece: Path) -> list[tuple[str, Path]]:
-    found, todo = list[tuple[str, Path]](), [("", piece)]
+def _parts(piece: Path) -> dict[str, os.DirEntry[str]]:
+    """Find a piece's files, in the order of their names."""
+    found, todo = dict[str, os.DirEntry[str]](), [("", str(piece))]
     while todo:
         above, folder = todo.pop()
         with os.scandir(folder) as entries:
             for entry in entries:
-                name, path = f"{above}{entry.name}", folder / entry.name
+                name = f"{above}{entry.name}"
                 if entry.is_dir(follow_symlinks=False):
-                    todo.append((f"{name}/", path))
+                    todo.append((f"{name}/", entry.path))
                 else:
-                    found.append((name, path))
-    return sorted(found)
+                    found[name] = entry
+    return dict(sorted(found.items()))
 
 
 def _piece(store: Path, leaf: Leaf, dim: int, *, deep: bool) -> Iterator[str]:
@@ -205,19 +206,19 @@ def _piece(store: Path, leaf: Leaf, dim: int, *, deep: bool) -> Iterator[str]:
         yield f"{shown}: missing"
         return
     parts = _parts(piece)
-    names = [name for name, _ in parts]
-    versions = sum(bool(re.fullmatch(r"_versions/[^/]+\.manifest", name)) for name in names)
+    versions = sum(bool(re.fullmatch(r"_versions/[^/]+\.manifest", name)) for name in parts)
     if versions != 1:
         yield f"{shown}: it has {versions} versions instead of one"
     plain = r"(data/[^/]+\.lance|_versions/[^/]+\.manifest|_versions/latest_version_hint\.json"
     plain += r"|_transactions/[^/]+\.txn)"
-    for name, path in parts:
-        if path.is_symlink() or not re.fullmatch(plain, name):
+    for name, part in parts.items():
+        if part.is_symlink() or not re.fullmatch(plain, name):
             yield f"{shown}/{name}: not a part of a piece"
-    if sum(path.lstat().st_size for _, path in parts) != leaf["bytes"]:
+    if sum(part.stat(follow_symlinks=False).st_size for part in parts.values()) != leaf["bytes"]:
         yield f"{shown}: its size is not that of the manifest"
     if deep:
-        yield from _bytes(shown, parts, leaf, dim)
+        paths = [(name, Path(part.path)) for name, part in parts.items()]
+        yield from _bytes(shown, paths, leaf, dim)
 
 
 def _named(parts: list[tuple[str, Path]]) -> set[str]:

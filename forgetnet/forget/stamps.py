@@ -11,7 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from stat import S_ISDIR
 
-__all__ = ["exceed", "stamp"]
+__all__ = ["exceed", "is_other", "stamp"]
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -27,6 +27,14 @@ def stamp(path: Path) -> tuple[int, int]:
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(entry.path)
     return size, newest
+
+
+def is_other(path: Path, before: tuple[int, int]) -> bool:
+    """Tell whether a file has gone, or another stamp than before."""
+    try:
+        return stamp(path) != before
+    except FileNotFoundError:
+        return True
 
 
 def exceed(paths: Sequence[Path], size: int) -> bool:

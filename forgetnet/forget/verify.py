@@ -25,7 +25,7 @@ from forgetnet.forget.journal import Entry
 from forgetnet.forget.parts import METHODS
 from forgetnet.forget.plan import Plan, Scope
 from forgetnet.forget.spoken import SPOKEN, Spoken
-from forgetnet.forget.stamps import exceed, stamp
+from forgetnet.forget.stamps import exceed, is_other, stamp
 from forgetnet.forget.statement import GUARANTEES, INFLUENCES, SCOPES
 from forgetnet.forget.surfaces import Check, Surface, SurfaceStatus, judge
 from forgetnet.record import Record
@@ -178,8 +178,7 @@ class Look:
 
     def purged(self) -> None:
         """Compare the files that the purge had no business with, before anything else writes."""
-        others = self.others.items()
-        self.moved = sum(not path.exists() or stamp(path) != before for path, before in others)
+        self.moved = sum(is_other(path, before) for path, before in self.others.items())
 
     def _control(self) -> None:
         files = self.store.files(self.ids) if self.ids else []

@@ -278,5 +278,5 @@ def _read_into(handle: int, data: memoryview, start: int) -> None:
     while done < len(data):
         count = os.preadv(handle, [data[done:]], start + done)
         if not count:
-            raise OSError("a file of vectors ended too early")
+            raise OSError(errno.EBADMSG, "a file of vectors ended too early")
         done += count

@@ -30,8 +30,8 @@ Ints = npt.NDArray[np.int64]
 
 # From so many rows on, codes; below, an exact search takes a few milliseconds at most.
 SCAN_ROWS = 32_768
-# From so many rows on, lists by pivot. They save some 4 ms a search at a million rows, where to make
-# them, at the first search after opening, takes 45 s and to make codes alone 3 s.
+# From so many rows on, lists by pivot. At a million rows they save some 4 ms a search, and to make
+# them, at the first search after opening, takes 45 s; to make codes alone takes 3 s.
 SPLIT_ROWS = 1_048_576
 # Whoever would look once more at more than one row in so many, looks at all.
 _FEWEST = 16
@@ -213,7 +213,7 @@ class Index(FlatIndex):
         rows = len(self) - len(out)
         # What a rung finds was measured of all rows, of which some may steer nothing now.
         measured = recall_target is not None and (recall_target >= 1.0 or len(out) > 0)
-        if self._tier(rows) == "flat" or measured or len(out) * _FEWEST > rows:
+        if self._tier(rows) == "flat" or measured:
             return None
         rung = DEFAULT if recall_target is None else self.rung(recall_target)
         return None if rung is None or rung.width(k) * _FEWEST > rows else rung
@@ -225,7 +225,7 @@ class Index(FlatIndex):
     def _look(self, vector: Floats, k: int, rung: Rung, out: Ints) -> list[tuple[str, float]]:
         query = np.ascontiguousarray(vector, np.float32)
         if (coded := self._settled()) is None:
-            return super().search(query, k)
+            return super().search(query, k, without=self.names(out))
         slots = coded.candidates(query, rung.window, rung.reach, rung.width(k), k, without=out)
         return self.nearest(query, slots, k)
 

@@ -264,6 +264,23 @@ def test_who_asks_for_many_gets_the_exact_answer(monkeypatch: pytest.MonkeyPatch
         assert history.index.search(query, 2, recall_target=0.01) == exact.search(query, 2)
 
 
+def test_how_many_are_hidden_decides_nothing_at_the_borders_of_sizes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tiers, "_FEWEST", 16)
+    monkeypatch.setattr(tiers, "DEFAULT", Rung(0.0, 0.5, 1))
+    history = History(33)
+    history.add(330, 0)
+    ids, everything = sorted(history.live), history.live
+    for scan, hidden in itertools.product((290, 310, 331), (1, 10, 15, 25, 39, 41, 60)):
+        index = history.fresh(partial(Index, salt=b"salt", scan=scan, split=320))
+        history.live = {i: everything[i] for i in ids[hidden:]}
+        rest = history.fresh(partial(Index, scan=scan, split=math.inf))
+        history.live = everything
+        for query, k in itertools.product(clusters(9, 33, 5), (1, 9, 11, 12, 13)):
+            assert index.search(query, k, without=ids[:hidden]) == rest.search(query, k)
+
+
 @pytest.mark.parametrize(("scan", "split"), [(1, 1), (1, 2), (3, 6)])
 def test_a_handful_of_rows_is_answered_in_full_by_any_way(scan: int, split: int) -> None:
     for n in range(1, 9):

@@ -91,7 +91,7 @@ def remedy(error: OSError) -> str:
     """Return what to do about an error in the middle of a purge."""
     if is_full(error):
         return "free some space and purge again"
-    if error.errno == errno.EBADMSG:  # what was read is not what was written
+    if error.errno in {errno.EBADMSG, errno.ENOENT}:  # what was written isn't there any more
         return "restore the store from a backup"
     return "see to it and purge again"
 
