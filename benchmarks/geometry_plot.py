@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from geometry_ablation import DIMS, RAW, Found
+from geometry_ablation import DIMS, RAW, Found, Numbers
 
 TITLES = {
     "tree": "static tree, free points (MAP)",
@@ -46,12 +46,20 @@ def draw(found: Found, points: Mapping[tuple[str, int], Sequence[float]], path: 
             _line(panel, values, name)
         raw = statistics.mean(each[task] for each in found["raw, int8", RAW])
         panel.axhline(raw, color="black", linewidth=1.0, linestyle=(0, (1, 2)))
-        panel.text(3.0, raw, " raw, 384 bytes", fontsize=8, va="bottom")
+        near = [dim for name in STYLES for dim in DIMS if _meets(found[name, dim], task, raw)]
+        left = sum(dim < DIMS[3] for dim in near) <= sum(dim > DIMS[3] for dim in near)
+        side = (DIMS[0], "left") if left else (DIMS[-1], "right")
+        panel.text(side[0], raw, " raw, 384 bytes ", fontsize=8, va="bottom", ha=side[1])
     handles, labels = panels.flat[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
     metadata = {"Date": None} if path.suffix == ".svg" else None
     figure.savefig(path, metadata=metadata, dpi=120)
     plt.close(figure)
+
+
+def _meets(found: Sequence[Numbers], task: str, raw: float) -> bool:
+    """Tell whether a point lies where words just above the raw vectors would."""
+    return abs(statistics.mean(each[task] for each in found) - raw - 0.03) < 0.035
 
 
 def _axes(panel: Any, title: str) -> None:
