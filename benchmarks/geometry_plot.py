@@ -47,7 +47,8 @@ def draw(found: Found, points: Mapping[tuple[str, int], Sequence[float]], path: 
         raw = statistics.mean(each[task] for each in found["raw, int8", RAW])
         panel.axhline(raw, color="black", linewidth=1.0, linestyle=(0, (1, 2)))
         near = [dim for name in STYLES for dim in DIMS if _meets(found[name, dim], task, raw)]
-        left = sum(dim < DIMS[3] for dim in near) <= sum(dim > DIMS[3] for dim in near)
+        middle = DIMS[len(DIMS) // 2]
+        left = sum(dim < middle for dim in near) <= sum(dim > middle for dim in near)
         side = (DIMS[0], "left") if left else (DIMS[-1], "right")
         panel.text(side[0], raw, " raw, 384 bytes ", fontsize=8, va="bottom", ha=side[1])
     handles, labels = panels.flat[1].get_legend_handles_labels()
