@@ -46,6 +46,7 @@ HEAD = ["what", "ForgetNet", "beside it", "ratio", "target", ""]
 SALT = bytes(range(32))
 ASKED = 200
 MANY = 1_000_000
+HIDDEN = 1_000
 # hnswlib is built a second time, without what is forgotten, up to so many rows.
 TWIN_ROWS = 200_000
 EFFORTS = (16, 32, 64, 128, 256, 512, 1024)
@@ -83,6 +84,10 @@ class Ours:
     def search(self, vector: Floats) -> list[int]:
         """Return row numbers, of the recall that is served."""
         return [int(i) for i, _ in self.index.by_codes(vector, K)]
+
+    def narrow(self, vector: Floats, **ids: Sequence[str]) -> list[tuple[str, float]]:
+        """Answer as served, with ``without=`` some ids or from ``only=`` these."""
+        return self.index.search(vector, K, **ids)
 
     def forget(self, rows: Sequence[int]) -> None:
         """Remove rows."""
@@ -174,6 +179,10 @@ def _speed(case: Case, flat: Flat, ours: tuple[Ours, Ours], hnsw: Hnsw | None) -
             if same >= 0.99:
                 break
         actions.append(lambda i: hnsw.search(case.asked[i], effort))
+    every = [f"{i}" for i in range(len(case))]
+    hidden, few = every[:HIDDEN], every[::100]
+    actions.append(lambda i: pivots.narrow(case.asked[i], without=hidden))
+    actions.append(lambda i: pivots.narrow(case.asked[i], only=few))
     times = in_turn(actions, len(case.asked), clock=time.thread_time)
     middle = [statistics.median(part) for part in times]
     beside = f"FAISS IndexFlatIP {spread(times[0])}"
@@ -188,6 +197,9 @@ def _speed(case: Case, flat: Flat, ours: tuple[Ours, Ours], hnsw: Hnsw | None) -
 
     yield row("scan", 1, reached, 8.0)
     yield row("pivots", 2, near, 30.0)
+    for at, what in ((-2, f"{HIDDEN:,} hidden, pivots"), (-1, f"{len(few):,} chosen by a filter")):
+        ratio = f"{middle[0] / middle[at]:.2f}"
+        yield Row(f"{case.name}: {what}", shown[at], beside, ratio)
     if many:
         for what, found, least in (("scan", reached, 0.999), ("pivots", near, 0.99)):
             yield Row(f"{case.name}: {what}, recall@10", f"{found:.4f}", "", "",
