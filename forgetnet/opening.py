@@ -29,7 +29,7 @@ from forgetnet.home import (
     save_settings,
     sweep_torn,
 )
-from forgetnet.store import Store, StoreConfig, open_store, split_url
+from forgetnet.store import Store, StoreConfig, engine_of, open_store, split_url
 
 __all__ = ["Key", "Parts", "is_filed", "is_sealed", "open_parts"]
 
@@ -99,6 +99,7 @@ def open_parts(
     engine, path = split_url(url)
     if engine == "memory":
         return _in_memory(encoder, key, sealed=sealed, filed=filed)
+    engine_of(engine)  # found out before there is a folder
     if not path:
         raise StoreError(f"the URL names no path; write {engine}://PATH")
     if filed and (readonly or sealed):  # found out before there is a folder

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +34,7 @@ __all__ = [
     "Store",
     "StoreConfig",
     "TextQuery",
+    "engine_of",
     "open_store",
     "split_url",
 ]
@@ -313,12 +314,22 @@ def open_store(url: str, config: StoreConfig) -> Store:
         StoreError: the engine can't open the path.
     """
     engine, path = split_url(url)
-    found = {point.name: point for point in entry_points(group="forgetnet.stores")}
-    if engine not in found:
-        raise Unsupported(
-            f"no engine is called {engine[:80]!r}; installed are {', '.join(sorted(found))}"
-        )
+    point = engine_of(engine)
     if engine != "memory" and not path:
         raise StoreError(f"the URL names no path; write {engine}://PATH")
-    opened: Store = found[engine].load()(Path(path), config)
+    opened: Store = point.load()(Path(path), config)
     return opened
+
+
+def engine_of(name: str) -> EntryPoint:
+    """Find the entry point of an engine.
+
+    Raises:
+        Unsupported: no installed package offers it.
+    """
+    found = {point.name: point for point in entry_points(group="forgetnet.stores")}
+    if name not in found:
+        raise Unsupported(
+            f"no engine is called {name[:80]!r}; installed are {', '.join(sorted(found))}"
+        )
+    return found[name]

@@ -19,6 +19,7 @@ from forgetnet import (
     StoreCorrupt,
     StoreError,
     StoreLocked,
+    Unsupported,
     home,
     opening,
 )
@@ -321,3 +322,10 @@ def test_a_query_that_is_not_one_text_or_one_vector_is_refused(query, tmp_path: 
             memory.search(query)
         for right in ("a", np.ones(64), [1] * 64, np.ones((1, 64), np.float32)):
             assert len(memory.search(right)) == 1
+
+
+def test_an_engine_that_nobody_has_leaves_no_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Unsupported, match="no engine is called 's3'"):
+        Memory.open("s3://bucket/kb", encoder="hash:8")
+    assert not list(tmp_path.iterdir())

@@ -21,6 +21,7 @@ from forgetnet.forget.office import Office
 from forgetnet.forget.verbs import scope_of
 from forgetnet.given import check_switches, names_of, text_of
 from forgetnet.record import Record, split_topic
+from forgetnet.taxonomy import Taxonomy
 
 __all__ = ["Maps"]
 
@@ -42,7 +43,7 @@ class Maps:
         topic: str | None = None,
         mentions: bool = True,
         after: bool = False,
-        taxonomy: Iterable[str] | None = None,
+        taxonomy: Iterable[str] | Taxonomy | None = None,
         coloured: str | Sequence[str] | None = None,
         texts: bool = False,
         show_ids: bool = False,
@@ -58,8 +59,8 @@ class Maps:
             ids, subject, filter, topic, mentions: what would go, at most one scope, as in
                 :meth:`forget`; the plan decides, so held records stay and derived ones go.
             after: draw what would be left beside it.
-            taxonomy: topic paths in the order in which they shall lie around. Give one that
-                doesn't change with what is stored, or things will move.
+            taxonomy: a taxonomy, or topic paths in the order in which they shall lie around. Give
+                one that doesn't change with what is stored, or things will move.
             coloured: subjects to give the eight colours to; by default those with most records.
             texts: have the page show the texts of records. They are in the file then.
             show_ids: likewise their ids.
@@ -74,7 +75,8 @@ class Maps:
         if after and empty:
             raise InvalidScope("after= needs a scope: ids=, subject=, filter= or topic=")
         path = _path_of(under)
-        tree = planted(names_of(taxonomy, "taxonomy", InvalidScope, ordered=True))
+        topics = taxonomy.topics() if isinstance(taxonomy, Taxonomy) else taxonomy
+        tree = planted(names_of(topics, "taxonomy", InvalidScope, ordered=True))
         names = (
             None if coloured is None else names_of(coloured, "coloured", InvalidScope, ordered=True)
         )

@@ -138,7 +138,7 @@ def forget(
             from forgetnet.cli.render import plan_of
 
             voice.answer({"plan": plain_plan(plan)}, plan_of(plan))
-        if subject and not plan.ids:
+        if subject and not plan.ids and not plan.held:
             _suggest(voice, memory, subject)
         if dry_run:
             return

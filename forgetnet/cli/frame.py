@@ -1,7 +1,7 @@
 """The frame around every command: the application, its errors and its exit codes.
 
-0 is done, 1 is refused, failed or not proven, 2 is a wrong way to call. An error of ForgetNet's
-own is one line, never a traceback. Knows no verb.
+0 is done, 1 is refused, failed or not proven, 2 is a wrong way to call, 130 is Ctrl-C. An error of
+ForgetNet's own is one line, never a traceback. Knows no verb.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import typer
 from forgetnet.cli.voice import Voice
 from forgetnet.errors import ForgetNetError
 
-__all__ = ["PROVEN", "REFUSED", "build", "group", "guarded", "root", "sentence_of"]
+__all__ = ["INTERRUPTED", "PROVEN", "REFUSED", "build", "group", "guarded", "root", "sentence_of"]
 
 PROVEN = 0
 REFUSED = 1
+INTERRUPTED = 130
 
 _OPTIONS = {"ids": "--id", "k": "-k", "topics": "--topic"}
 _QUOTED = r"""'[^']*'|"[^"]*\""""
@@ -70,8 +71,14 @@ def _option(found: re.Match[str]) -> str:
     return said if value is None else f"{said} {value[1:-1] if ' ' not in value else value}"
 
 
+_CUT_SHORT = (
+    "interrupted; what was under way is finished, or taken back, when the memory is next opened to "
+    "be written, and what an import had stored stays"
+)
+
+
 def guarded(verb: Callable[P, None]) -> Callable[P, None]:
-    """Turn a command's errors into one line and exit code 1.
+    """Turn a command's errors into one line and exit code 1, and Ctrl-C into one and 130.
 
     With ``as_json`` set, the line is ``{"error": type, "message": ...}`` on stdout.
     """
@@ -86,6 +93,10 @@ def guarded(verb: Callable[P, None]) -> Callable[P, None]:
             voice = Voice(as_json=bool(kwargs.get("as_json")))
             voice.refuse(type(error).__name__, sentence_of(error))
             raise typer.Exit(REFUSED) from None
+        except KeyboardInterrupt:
+            voice = Voice(as_json=bool(kwargs.get("as_json")))
+            voice.refuse("Interrupted", _CUT_SHORT)
+            raise typer.Exit(INTERRUPTED) from None
 
     return run
 

@@ -121,8 +121,9 @@ def plan_of(plan: Plan) -> RenderableType:
     if plan.held:
         said = f"{count_of(len(plan.held), 'record')} would stay, not searched any more, under "
         lines.append(Text(f"{said}{', '.join(plan.holds)}, and go when that is lifted"))
-    if not total and not plan.held:
-        lines[0] = Text("Nothing matches; nothing would be forgotten.")
+    if not total:
+        held = "Nothing would be forgotten now; what matches is under a hold:"
+        lines[0] = Text(held if plan.held else "Nothing matches; nothing would be forgotten.")
     return Group(*lines)
 
 

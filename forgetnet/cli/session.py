@@ -5,11 +5,12 @@ Knows nothing of commands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forgetnet.cli.voice import Voice
 from forgetnet.errors import StoreError
 
 if TYPE_CHECKING:
@@ -75,8 +76,22 @@ def opened(
         raise StoreError(
             f"there is no memory at {store}; make one with add or import, or name it with --store"
         )
+    before = _receipts(store)
     with Memory.open(store, encoder=encoder, key=key, readonly=readonly) as memory:
+        _tell_finished(_receipts(store) - before)
         yield memory
+
+
+def _receipts(store: str) -> set[Path]:
+    folder = folder_of(store)
+    return set() if folder is None else set((folder / "receipts").glob("*.json"))
+
+
+def _tell_finished(receipts: Collection[Path]) -> None:
+    """Say that an opening finished what had been cut short; who else would look for its receipt?"""
+    for path in sorted(receipts):
+        told = f"An earlier request that had been cut short is finished; its receipt is {path}."
+        Voice(as_json=False).note(told)
 
 
 def is_model(store: str) -> bool:
@@ -104,7 +119,9 @@ def opened_model(
     if not there and create is None:
         raise StoreError(f"there is no model at {store}; make one with train, or name it")
     settings = {} if there or create is None else dict(create)
+    before = _receipts(store)
     with ForgetNet.open(store, encoder=encoder, key=key, **settings) as model:
+        _tell_finished(_receipts(store) - before)
         yield model
 
 

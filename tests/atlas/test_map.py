@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from forgetnet import InvalidScope, Memory, Record, StoreError
 from forgetnet.atlas.picture import Map
 from forgetnet.demo import load_messages
+from forgetnet.taxonomy import Taxonomy
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = bytes(range(32))
@@ -64,6 +65,13 @@ def places(drawn: Map) -> dict[str, tuple[bytes, ...]]:
 
 
 TAXONOMY = ["travel", "health/sport", "health/allergies", "work"]
+
+
+def test_a_taxonomy_is_as_good_as_its_topics():
+    known = Taxonomy.of(TAXONOMY)
+    with memory_of([record(i, topic, "ann") for i, topic in enumerate(TOPICS)]) as memory:
+        assert memory.map(taxonomy=known).svg() == memory.map(taxonomy=known.topics()).svg()
+        assert memory.map(taxonomy=known).svg() != memory.map().svg()
 
 
 @given(

@@ -180,3 +180,39 @@ def test_no_text_of_what_is_forgotten_is_said(peopled) -> None:
     said += json.dumps(peopled.json("stats"))
     for word in ("peanuts", "Lisbon", "allergic", "cancer"):
         assert word not in said
+
+
+def test_ctrl_c_says_what_comes_next_and_the_next_opening_where_the_receipt_is(
+    peopled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LanceStore, "purge", stops)
+        result = peopled.on_store(*ANN, "--yes", code=130)
+    assert result.stderr.count("\n") == 1 and "interrupted" in result.stderr
+    assert not list((peopled.store / "receipts").glob("*.json"))
+    # Who reads finishes nothing, and is told nothing.
+    assert peopled.on_store("search", "kiln", "--encoder", "hash:64").stderr == ""
+    again = peopled.on_store("add", "the kiln is cold", "--encoder", "hash:64")
+    (receipt,) = (peopled.store / "receipts").glob("*.json")
+    assert f"is finished; its receipt is {receipt}" in again.stderr.replace("\n", "")
+    assert Receipt.load(receipt).status == "erased"
+    assert peopled.on_store("add", "and swept", "--encoder", "hash:64").stderr == ""
+
+
+def test_ctrl_c_in_json_is_one_object(peopled, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stops(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LanceStore, "purge", stops)
+    assert peopled.json(*ANN, "--yes", code=130)["error"] == "Interrupted"
+
+
+def test_who_is_held_is_not_called_a_stranger(peopled) -> None:
+    peopled.on_store("hold", "--subject", "ben", "--reason", "matter 12")
+    for words in (["--dry-run"], ["--yes"]):
+        result = peopled.on_store("forget", "--subject", "ben", *words, code=None)
+        assert "is under a hold" in result.stdout and "2 records would stay" in result.stdout
+        assert "Nothing is stored" not in result.stderr

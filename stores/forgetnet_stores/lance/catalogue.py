@@ -249,8 +249,8 @@ class Lock:
             holder = os.pread(self._fd, 200, 0).decode(errors="replace").strip()
             os.close(self._fd)
             raise StoreLocked(
-                f"{path.parent} is being written by {holder or 'another process'}; close it "
-                "there, or open it here with readonly=True"
+                f"{path.parent} is open for writing in {holder or 'another process'}; close it "
+                "there first (a memory, but no model, can be read beside it: readonly=True)"
             ) from None
         name = f"process {self._pid} on {socket.gethostname()}".encode()
         # The lock holds without the name too, should the disk be full.
