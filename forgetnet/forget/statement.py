@@ -62,6 +62,7 @@ EXCLUSIONS = (
     "blocks below the file system, such as spare cells of a flash drive or swap",
     "copies outside the surfaces listed here",
     "answers already given",
+    "what the texts of records outside the scope say",
 )
 """What no receipt of ours covers."""
 

@@ -167,7 +167,7 @@ def test_a_forked_child_can_not_write_for_its_parent(store: LanceStore) -> None:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
     assert store.count() == 1
-    with pytest.raises(StoreError, match="being written"):
+    with pytest.raises(StoreError, match="open for writing in"):
         LanceStore(store._root, config())
 
 
