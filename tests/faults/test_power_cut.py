@@ -1,6 +1,6 @@
 """The power is cut right after an acknowledgement, on a disk that keeps only what was synced.
 
-Runs of the long test: ``FORGETNET_CUTS``, 30 unless it is set.
+Runs of the long test: ``FORGETNET_CUTS``, 12 unless it is set.
 """
 
 from __future__ import annotations
