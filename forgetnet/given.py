@@ -6,6 +6,7 @@ its value. Knows nothing of what is done with it.
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from numbers import Real
 from pathlib import Path
+from typing import SupportsIndex
 
 import numpy as np
 
@@ -93,10 +95,10 @@ def whole_of(value: object, name: str, error: Refusal, *, least: int = 1) -> int
     Raises:
         ForgetNetError: of the kind ``error``.
     """
-    try:
-        number = None if isinstance(value, bool | np.bool_) else operator.index(value)  # type: ignore[arg-type] # what is none raises TypeError
-    except TypeError:
-        number = None
+    number = None
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool | np.bool_):
+        with contextlib.suppress(TypeError):  # of an array, which is no number
+            number = operator.index(value)
     if number is None:
         raise error(f"{name} must be a whole number, not {_kind(value)}")
     if number < least:
