@@ -72,8 +72,8 @@ def _option(found: re.Match[str]) -> str:
 
 
 _CUT_SHORT = (
-    "interrupted; what was under way is finished, or taken back, when the memory is next opened to "
-    "be written, and what an import had stored stays"
+    "interrupted; a change that was under way in a memory is finished, or taken back, when it is "
+    "next opened to be written, and what an import had stored stays"
 )
 
 

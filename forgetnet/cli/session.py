@@ -76,9 +76,10 @@ def opened(
         raise StoreError(
             f"there is no memory at {store}; make one with add or import, or name it with --store"
         )
-    before = _receipts(store)
+    before = set() if readonly else _receipts(store)
     with Memory.open(store, encoder=encoder, key=key, readonly=readonly) as memory:
-        _tell_finished(_receipts(store) - before)
+        if not readonly:  # else nothing is finished, and there may be many
+            _tell_finished(_receipts(store) - before)
         yield memory
 
 
@@ -88,9 +89,9 @@ def _receipts(store: str) -> set[Path]:
 
 
 def _tell_finished(receipts: Collection[Path]) -> None:
-    """Say that an opening finished what had been cut short; who else would look for its receipt?"""
+    """Say what was finished on the way to an open memory; who else would look for its receipt?"""
     for path in sorted(receipts):
-        told = f"An earlier request that had been cut short is finished; its receipt is {path}."
+        told = f"An earlier request, still open until now, is finished; its receipt is {path}."
         Voice(as_json=False).note(told)
 
 
