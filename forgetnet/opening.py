@@ -99,7 +99,6 @@ def open_parts(
     engine, path = split_url(url)
     if engine == "memory":
         return _in_memory(encoder, key, sealed=sealed, filed=filed)
-    engine_of(engine)  # found out before there is a folder
     if not path:
         raise StoreError(f"the URL names no path; write {engine}://PATH")
     if filed and (readonly or sealed):  # found out before there is a folder
@@ -109,6 +108,8 @@ def open_parts(
         )
     root = root_of(path)
     settings = load_settings(root)
+    if not settings:
+        engine_of(engine)  # found out before there is a folder
     chosen = resolve_encoder(settings.encoder if settings and encoder is None else encoder)
     if settings:
         check_encoder(settings, chosen.name, chosen.digest)
