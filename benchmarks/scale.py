@@ -86,7 +86,7 @@ class Ours:
         """Return row numbers, of the recall that is served."""
         return [int(i) for i, _ in self.index.by_codes(vector, K)]
 
-    def asked(self, vector: Floats, **how: Any) -> list[int]:
+    def answer(self, vector: Floats, **how: Any) -> list[int]:
         """Return row numbers, as served where a search says ``recall_target``, ``only`` or so."""
         return [int(i) for i, _ in self.index.search(vector, K, **how)]
 
@@ -169,7 +169,7 @@ def _speed(case: Case, flat: Flat, ours: tuple[Ours, Ours], hnsw: Hnsw | None) -
     exact: Answers = best.tolist()
     reached = recall([scan.search(query) for query in case.asked], exact)
     near = recall([pivots.search(query) for query in case.asked], exact)
-    told = recall([pivots.asked(query, recall_target=TARGET) for query in case.asked], exact)
+    told = recall([pivots.answer(query, recall_target=TARGET) for query in case.asked], exact)
     actions: list[Callable[[int], object]] = [
         lambda i: flat.search(case.asked[i], K),
         lambda i: scan.search(case.asked[i]),
@@ -183,9 +183,9 @@ def _speed(case: Case, flat: Flat, ours: tuple[Ours, Ours], hnsw: Hnsw | None) -
         actions.append(lambda i: hnsw.search(case.asked[i], effort))
     every = [f"{i}" for i in range(len(case))]
     hidden, few = every[:HIDDEN], every[::100]
-    actions.append(lambda i: pivots.asked(case.asked[i], recall_target=TARGET))
-    actions.append(lambda i: pivots.asked(case.asked[i], without=hidden))
-    actions.append(lambda i: pivots.asked(case.asked[i], only=few))
+    actions.append(lambda i: pivots.answer(case.asked[i], recall_target=TARGET))
+    actions.append(lambda i: pivots.answer(case.asked[i], without=hidden))
+    actions.append(lambda i: pivots.answer(case.asked[i], only=few))
     times = in_turn(actions, len(case.asked), clock=time.thread_time)
     middle = [statistics.median(part) for part in times]
     beside = f"FAISS IndexFlatIP {spread(times[0])}"

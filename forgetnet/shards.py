@@ -68,7 +68,8 @@ def regions(live: Mapping[str, Mapping[str, int]], touched: Iterable[str], cap: 
     def fits(node: str) -> bool:
         """Tell whether what is live under a node, all in one place in the order, is one leaf's."""
         total = subjects = 0
-        for prefix in order[bisect_left(order, node) :]:
+        for at in range(bisect_left(order, node), len(order)):
+            prefix = order[at]
             if not prefix.startswith(node) or (total > cap and subjects > 1):
                 break
             total += sum(live[prefix].values())
