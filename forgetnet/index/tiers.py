@@ -30,7 +30,7 @@ Ints = npt.NDArray[np.int64]
 
 # From so many rows on, codes; below, an exact search takes a few milliseconds at most.
 SCAN_ROWS = 32_768
-# From so many rows on, lists by pivot. At a million rows they save some 4 ms a search, and to make
+# From so many rows on, lists by pivot. At a million rows they save 1 to 4 ms a search, and to make
 # them, at the first search after opening, takes 45 s; to make codes alone takes 3 s.
 SPLIT_ROWS = 1_048_576
 # Whoever would look once more at more than one row in so many, looks at all.
